@@ -1,0 +1,56 @@
+# What one does with this project. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
+
+.PHONY: help setup run test check fmt lua-lint clean
+
+help: ## list what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Settings: PYTHON=python3.12 (for the first setup)  PORT=8000 (run)  ARGS='-k batch -x' (test)"
+
+setup: $(INSTALLED) ## create .venv and install everything; again only when pyproject.toml has changed
+
+run: $(INSTALLED) ## start the example (examples/importer) on the embedded server; Ctrl-C ends it
+	@echo "The example listens on http://127.0.0.1:$(PORT)"
+	@TASKPROC_REDIS="$${TASKPROC_REDIS:-embedded}" $(PY) -m uvicorn examples.importer.app:app --port $(PORT)
+
+test: $(INSTALLED) ## run the fast tests, on Valkey or on TASKPROC_TEST_SERVER=redis-server
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+check: $(INSTALLED) ## ruff, mypy, pyright, luacheck
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy $(CODE)
+	$(PY) -m pyright --pythonpath $(PY)
+	$(PY) -m tools.lua_lint
+
+fmt: $(INSTALLED) ## format the Python code and mend what ruff can mend
+	$(PY) -m ruff check --fix-only
+	$(PY) -m ruff format
+
+lua-lint: $(INSTALLED) ## luacheck alone, each script with what is put in front of it
+	$(PY) -m tools.lua_lint
+
+clean: ## remove what was built and cached; .venv stays
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+$(PY):
+	@tools/make-venv '$(PYTHON)' $(VENV)

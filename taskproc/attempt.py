@@ -1,0 +1,84 @@
+"""One attempt: start hook → scope → call → an Outcome. User code may raise whatever it likes; none of it leaves here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from taskproc.context import TaskContext, enter
+from taskproc.errors import ArgumentsMismatch, MalformedTask, UnknownTask
+from taskproc.failure import describe
+from taskproc.hooks import call_hook
+from taskproc.outcome import Canceled, Done, Failed, Interrupted, Malformed, NotKnown, Outcome
+from taskproc.records import Attempt, Settlement
+
+if TYPE_CHECKING:
+    from taskproc.settings import TaskProcessorSettings
+
+__all__ = ["Execute", "run_attempt", "settlement_of"]
+
+Execute = Callable[[TaskContext], Awaitable[object]]
+
+LONGEST_UNKNOWN_DELAY = 60_000  # ms between two tries to find a worker that knows a task
+
+
+async def run_attempt(ctx: TaskContext, execute: Execute, settings: TaskProcessorSettings) -> Outcome:
+    """Runs the task in the current contextvars context, which must be its own."""
+    enter(ctx)
+    try:
+        if settings.on_task_start is not None:
+            await call_hook(settings.on_task_start, settings.hook_timeout.total_seconds(), ctx)
+        await execute(ctx)
+    except (UnknownTask, ArgumentsMismatch) as error:
+        return NotKnown(error)
+    except MalformedTask as error:
+        return Malformed(error)
+    except BaseException as error:  # noqa: BLE001 - SystemExit of a task must not end its worker
+        return Failed(error)
+    return Done()
+
+
+async def settlement_of(
+    ctx: TaskContext, attempt: Attempt, outcome: Outcome, us: int, now: int, settings: TaskProcessorSettings
+) -> Settlement:
+    """What is handed in for the outcome; for a failure the hooks are asked first."""
+
+    def settled(kind: str, **fields: object) -> Settlement:
+        return Settlement(id=attempt.id, token=attempt.token, outcome=kind, us=us, **fields)  # type: ignore[arg-type]
+
+    match outcome:
+        case Done():
+            return settled("done")
+        case Canceled() | Interrupted():
+            return settled("release")
+        case NotKnown(error) if (waited := now - (attempt.unknown_since or now)) < settings.unknown_task_grace / _MS:
+            return settled("release", unknown=True, delay=int(min(max(waited, 1000), LONGEST_UNKNOWN_DELAY)))
+        case NotKnown(error) | Malformed(error):
+            await _report(ctx, error, settings)
+            return settled("dead", **_told(error))
+        case Failed(error):
+            await _report(ctx, error, settings)
+            if ctx.retries_left > 0:
+                return settled("retry", delay=await _delay(ctx, settings))
+            return settled("dead", **_told(error)) if settings.deadletter else settled("discard")
+
+
+_MS = timedelta(milliseconds=1)
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    failure = describe(error)
+    return {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+
+
+async def _report(ctx: TaskContext, error: BaseException, settings: TaskProcessorSettings) -> None:
+    if settings.on_task_error is not None:
+        await call_hook(settings.on_task_error, settings.hook_timeout.total_seconds(), ctx, error)
+
+
+async def _delay(ctx: TaskContext, settings: TaskProcessorSettings) -> int:
+    if settings.on_task_failed_delay is None:
+        return 0
+    delay = await call_hook(settings.on_task_failed_delay, settings.hook_timeout.total_seconds(), ctx, ctx.retries_left)
+    return max(int(delay / _MS), 0) if isinstance(delay, timedelta) else 0

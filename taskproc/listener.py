@@ -1,0 +1,86 @@
+"""Hears when there is something to do: wake tokens, which only one worker gets, and events, which all get.
+
+Both are hints. What they announce is also found without them, a little later.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskproc.connection import Connection
+    from taskproc.keys import Keys
+
+__all__ = ["Events", "WakeTokens"]
+
+logger = logging.getLogger(__name__)
+
+
+class WakeTokens:
+    """Takes one wake token at a time, when asked for."""
+
+    def __init__(self, connection: Connection, keys: Keys, queues: Sequence[str], longest: float) -> None:
+        self._queues = {keys.wake(queue): queue for queue in queues}
+        self._longest = longest
+        self._client = connection.blocking(longest)
+
+    async def take(self) -> str | None:
+        """The queue of a token, or None when there was none for `longest` seconds."""
+        taken: Any = await self._client.execute_command("BLPOP", *self._queues, self._longest)
+        return self._queues[taken[0].decode()] if taken else None
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class Hears(Protocol):
+    """What a worker does with events."""
+
+    def on_connected(self) -> None: ...
+    def on_cancel(self) -> None: ...
+    def on_resume(self) -> None: ...
+    def on_due(self, queue: str, due: int) -> None: ...
+
+
+class Events:
+    """Follows the channel of a prefix."""
+
+    def __init__(self, connection: Connection, keys: Keys, hears: Hears) -> None:
+        self._client = connection.blocking(PING_AFTER)
+        self._channel = keys.events
+        self._hears = hears
+
+    async def follow(self) -> None:
+        """Subscribes, and hands on events until the connection is lost."""
+        pubsub = self._client.pubsub()
+        try:
+            await pubsub.subscribe(self._channel)
+            self._hears.on_connected()
+            while True:
+                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=PING_AFTER)
+                if message is None:
+                    await pubsub.ping()
+                elif message["type"] == "message":
+                    self._hand_on(message["data"].decode())
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def _hand_on(self, text: str) -> None:
+        match text.split(" "):
+            case ["cancel"]:
+                self._hears.on_cancel()
+            case ["resume"]:
+                self._hears.on_resume()
+            case ["due", due, queue] if due.isdecimal():
+                self._hears.on_due(queue, int(due))
+            case _:
+                logger.debug("an event of another version was ignored")
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+PING_AFTER = 5.0  # seconds of silence after which the connection is tried

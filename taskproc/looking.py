@@ -1,0 +1,229 @@
+"""Reads what is in Redis; changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from taskproc.context import from_ms
+from taskproc.models import BatchInfo, BatchState, QueueInfo, TaskInfo, TaskState, WorkerInfo
+from taskproc.names import is_fair
+from taskproc.records import CALL
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from taskproc.storage import Storage
+
+__all__ = ["Looking"]
+
+PAGE = 500
+MOST_TENANTS = 1_000
+STATES: dict[bytes, TaskState] = {b"r": "ready", b"l": "leased", b"d": "delayed", b"x": "dead", b"h": "held"}
+
+Page = Callable[[int, int], Awaitable[list[str]]]
+"""Ids of an index from a position, at most so many."""
+
+
+class Looking:
+    """Looks at tasks, batches, queues and workers; everything is paged."""
+
+    def __init__(self, storage: Storage, client: Redis) -> None:
+        self._driver = storage.driver
+        self._keys = storage.keys
+        self._client = client
+
+    async def _command(self, *words: Any) -> Any:
+        return await self._driver.repeat(lambda: self._client.execute_command(*words))
+
+    # Batches
+
+    async def batch(self, batch_id: str) -> BatchInfo | None:
+        rows = await self._driver.run("read_batches", arg={"ids": [batch_id]})
+        return _batch_info(rows[0]) if rows else None
+
+    async def batches(self, tenant: str, skip: int, take: int) -> list[BatchInfo]:
+        rows = await self._driver.run("read_batches", arg={"tenant": tenant, "skip": skip, "take": min(take, 1000)})
+        return [_batch_info(row) for row in rows]
+
+    async def count_batches(self, tenant: str) -> int:
+        return int(await self._command("ZCARD", self._keys.batches(tenant)))
+
+    # Tasks
+
+    async def tasks(self, ids: Sequence[str]) -> list[TaskInfo]:
+        """Those of `ids` that have not ended, in the same order."""
+        rows = await self._driver.run("read_tasks", arg={"ids": ids}) if ids else []
+        return [_task_info(id_, row) for id_, row in zip(ids, rows, strict=True) if row]
+
+    async def ready(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+        """In the order in which they will be served."""
+        if is_fair(queue):
+            return await self._select(self._in_turn(queue, skip + take), "ready", skip, take, tenant)
+        return await self._select(self._list(self._keys.ready(queue)), "ready", skip, take, tenant)
+
+    async def delayed(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+        """Those due first, first."""
+        return await self._select(self._index(self._keys.delayed(queue), "ZRANGE"), "delayed", skip, take, tenant)
+
+    async def dead(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+        """Those that died last, first."""
+        return await self._select(self._index(self._keys.dead(queue), "ZREVRANGE"), "dead", skip, take, tenant)
+
+    async def dead_ids(self, queue: str, skip: int, take: int, until: int) -> list[str]:
+        """Ids of tasks that died up to `until`, the longest dead first."""
+        found = await self._command("ZRANGEBYSCORE", self._keys.dead(queue), "-inf", until, "LIMIT", skip, take)
+        return [id_.decode() for id_ in found]
+
+    async def position(self, task: TaskInfo) -> int | None:
+        """How many are before a ready task in its list, tombstones included; None when it is not among the first 100,000."""
+        key = self._keys.ready(task.queue, task.tenant if is_fair(task.queue) else None)
+        found = await self._command("LPOS", key, task.task_id, "MAXLEN", 100_000)
+        return None if found is None else int(found)
+
+    async def lease(self, task: TaskInfo) -> tuple[str, datetime | None]:
+        """The worker that runs a task, and when its lease ends."""
+        rows = await self._driver.run("read_tasks", arg={"ids": [task.task_id]})
+        if not rows[0] or rows[0][12] is None:
+            return "unknown", None
+        token, ends = rows[0][12].decode(), rows[0][13]
+        return token.rpartition(":")[0], None if ends is None else from_ms(float(ends))
+
+    async def now(self) -> int:
+        """Redis's time, epoch milliseconds."""
+        seconds, micros = await self._command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def _select(self, page: Page, state: TaskState, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+        """`take` of the tasks in a state, and of a tenant, after the first `skip`: an index may hold others, or tombstones."""
+        selected: list[TaskInfo] = []
+        position = 0
+        while len(selected) < skip + take:
+            ids = await page(position, PAGE)
+            found = await self.tasks(ids)
+            selected += [task for task in found if task.state == state and tenant in (None, task.tenant)]
+            position += len(ids)
+            if len(ids) < PAGE:
+                break
+        return selected[skip : skip + take]
+
+    def _list(self, key: str) -> Page:
+        async def page(position: int, count: int) -> list[str]:
+            return [id_.decode() for id_ in await self._command("LRANGE", key, position, position + count - 1)]
+
+        return page
+
+    def _index(self, key: str, command: str) -> Page:
+        async def page(position: int, count: int) -> list[str]:
+            return [id_.decode() for id_ in await self._command(command, key, position, position + count - 1)]
+
+        return page
+
+    def _in_turn(self, queue: str, most: int) -> Page:
+        """The ready tasks of a fair queue as its turns will take them."""
+
+        async def page(position: int, count: int) -> list[str]:
+            tenants = await self._command("ZRANGE", self._keys.turns(queue), 0, MOST_TENANTS - 1)
+            rounds = most // max(len(tenants), 1) + PAGE
+            lanes = [
+                await self._command("LRANGE", self._keys.ready(queue, name.decode()), 0, rounds - 1) for name in tenants
+            ]
+            order = [
+                lane[turn] for turn in range(max(map(len, lanes), default=0)) for lane in lanes if turn < len(lane)
+            ]
+            return [id_.decode() for id_ in order[position : position + count]]
+
+        return page
+
+    # Queues, workers, tenants
+
+    async def queues(self, names: Sequence[str]) -> list[QueueInfo]:
+        rows = await self._driver.run("read_queues", arg={"queues": names, "tenants": MOST_TENANTS}) if names else []
+        return [_queue_info(name, row) for name, row in zip(names, rows, strict=True)]
+
+    async def queue_of(self, name: str, tenant: str) -> QueueInfo:
+        """What a tenant has in a queue, counted task by task."""
+        ready, delayed, dead = [
+            len(await of(name, 0, sys.maxsize, tenant)) for of in (self.ready, self.delayed, self.dead)
+        ]
+        running = len(
+            await self._select(self._index(self._keys.leased(name), "ZRANGE"), "leased", 0, sys.maxsize, tenant)
+        )
+        return QueueInfo(name=name, length=ready, running=running, delayed=delayed, deadletter=dead)
+
+    async def queue_names(self) -> AsyncGenerator[list[str]]:
+        """Names of queues that hold something, page by page; a name may come twice."""
+        cursor = 0
+        while True:
+            cursor, names = await self._command("SSCAN", self._keys.queues, cursor, "COUNT", 100)
+            yield [name.decode() for name in names]
+            if int(cursor) == 0:
+                return
+
+    async def workers(self) -> list[WorkerInfo]:
+        return [
+            _worker_info(row) for row in await self._driver.run("read_workers", (self._keys.workers,), {"limit": 1000})
+        ]
+
+    async def tenants(self) -> list[str]:
+        """Those seen last, first; at most 1,000."""
+        return [name.decode() for name in await self._command("ZREVRANGE", self._keys.tenants, 0, MOST_TENANTS - 1)]
+
+    async def is_paused(self) -> bool:
+        return bool(await self._command("HEXISTS", self._keys.meta, "paused"))
+
+
+def _batch_info(row: list[Any]) -> BatchInfo:
+    id_, tenant, scope, start, end, total, done, failed, canceled, duration, cancel = row
+    counts = int(total), int(done), int(failed), int(canceled)
+    return BatchInfo(
+        id=id_.decode(), tenant=tenant.decode(), scope=scope.decode(), state=_batch_state(cancel, end, counts[2]),
+        start=from_ms(int(start)), end=None if end is None else from_ms(int(end)), total=counts[0], done=counts[1], failed=counts[2],
+        canceled=counts[3], remaining=counts[0] - counts[1] - counts[2] - counts[3], duration=int(duration) / 1_000_000,
+    )  # fmt: skip
+
+
+def _batch_state(cancel: bytes | None, end: bytes | None, failed: int) -> BatchState:
+    if cancel is not None:
+        return "canceling" if end is None else "canceled"
+    if end is None:
+        return "running"
+    return "failed" if failed else "done"
+
+
+def _task_info(id_: str, row: list[Any]) -> TaskInfo:
+    state, queue, tenant, call, topic, retries, failures, enqueued, died, kind, message, trace, _token, at = row
+    failed, shown = int(failures or 0), STATES[state]
+    attempt = max(failed if shown == "dead" else failed + 1, 1)
+    head, dot, _ = id_.partition(".")
+    return TaskInfo(
+        task_id=id_, tenant=tenant.decode(), queue=queue.decode(), batch_id=head if dot and ":" not in id_ else None,
+        topic=CALL if topic is None else topic.decode(), call=call.decode(), state=shown, retries=int(retries), attempt=attempt,
+        retries_left=max(int(retries) - attempt, 0), enqueued_at=from_ms(int(enqueued)),
+        due_at=from_ms(float(at)) if at is not None and shown == "delayed" else None,
+        died_at=None if died is None else from_ms(int(died)), error_type=_text(kind), error_message=_text(message),
+        traceback=_text(trace),
+    )  # fmt: skip
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _queue_info(name: str, row: list[Any]) -> QueueInfo:
+    ready, leased, delayed, dead, tenants = row
+    pairs = cast("list[bytes]", tenants)
+    return QueueInfo(
+        name=name, length=int(ready), running=leased, delayed=delayed, deadletter=dead,
+        tenants={tenant.decode(): int(count) for tenant, count in zip(pairs[::2], pairs[1::2], strict=True)},
+    )  # fmt: skip
+
+
+def _worker_info(row: list[Any]) -> WorkerInfo:
+    id_, alive_until, running, host, pid, since, queues, slots, version = row
+    return WorkerInfo(
+        id=id_.decode(), host=host.decode(), pid=int(pid), since=from_ms(int(since)), queues=queues.decode().split(" "),
+        max_workers=int(slots), running=running, version=version.decode(), alive_until=from_ms(float(alive_until)),
+    )  # fmt: skip

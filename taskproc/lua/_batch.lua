@@ -1,0 +1,92 @@
+-- Counting in batches. Counters move here only, together with a guarded change of a task's state.
+local function batch_key(batch, part)
+  return P .. ':batch:' .. batch .. (part and ':' .. part or '')
+end
+
+-- What tasks need to know of their batch, looked up once a script.
+local looked_up = {}
+local function look_up(batch)
+  if not looked_up[batch] then
+    local found = read_hash(batch_key(batch), 'tenant', 'cancel', 'scope')
+    looked_up[batch] = { exists = found[1] and true or false, canceled = found[2] and true or false, scope = found[3] or '' }
+  end
+  return looked_up[batch]
+end
+
+local function is_canceled(batch)
+  return batch and look_up(batch).canceled
+end
+
+local function start_continuation(id, task)
+  local due = tonumber(task[5]) or now + (task[4] or 0)
+  redis.call('HSET', task_key(id), 's', due > now and 'd' or 'r', 'e', now)
+  redis.call('HDEL', task_key(id), 'y', 'z')
+  place(task[2], task[3], id, due)
+end
+
+-- Continuations that wait for this outcome start; the others wait on, unless the batch can never end again.
+local function fire(batch, outcome)
+  local key = batch_key(batch, 'then')
+  local held = redis.call('LRANGE', key, 0, 999) -- at most 100
+  redis.call('UNLINK', key)
+  for _, id in ipairs(held) do
+    local task = read_task(id, 's', 'q', 't', 'y', 'z', 'w')
+    if task[1] == 'h' and (task[6] == outcome or task[6] == 'complete') then
+      start_continuation(id, task)
+    elseif outcome == 'canceled' then
+      redis.call('UNLINK', task_key(id))
+    else
+      redis.call('RPUSH', key, id)
+    end
+  end
+end
+
+-- Ends a sealed batch whose last task was just settled.
+local function end_if_settled(batch)
+  local key = batch_key(batch)
+  local v = redis.call('HMGET', key, 'total', 'done', 'failed', 'canceled', 'hold', 'end', 'cancel')
+  if not v[1] or v[6] or tonumber(v[5] or 0) > 0 or v[1] - v[2] - v[3] - v[4] > 0 then
+    return
+  end
+  redis.call('HSET', key, 'end', now)
+  redis.call('ZADD', P .. ':ended', now, batch)
+  redis.call('ZREM', P .. ':canceled', batch)
+  fire(batch, v[7] and 'canceled' or tonumber(v[3]) > 0 and 'failed' or 'success')
+end
+
+-- An ended batch runs again.
+local function reopen(batch)
+  redis.call('HDEL', batch_key(batch), 'end')
+  redis.call('ZREM', P .. ':ended', batch)
+end
+
+-- From now on nothing of the batch is handed out, and whatever ends counts as canceled.
+local function cancel(batch)
+  redis.call('HSET', batch_key(batch), 'cancel', now)
+  redis.call('HDEL', batch_key(batch), 'hold')
+  redis.call('ZADD', P .. ':canceled', now, batch)
+  redis.call('PUBLISH', P .. ':events', 'cancel')
+  looked_up[batch] = nil
+  end_if_settled(batch)
+end
+
+-- Collects counts of settled tasks by batch, so that each batch is written and looked at once a script.
+local counts = {}
+local function count(batch, field, amount)
+  if batch then
+    counts[batch] = counts[batch] or {}
+    counts[batch][field] = (counts[batch][field] or 0) + amount
+  end
+end
+
+local function flush_counts()
+  for batch, fields in pairs(counts) do
+    if look_up(batch).exists then
+      for field, amount in pairs(fields) do
+        redis.call('HINCRBY', batch_key(batch), field, amount)
+      end
+      end_if_settled(batch)
+    end
+  end
+  counts = {}
+end

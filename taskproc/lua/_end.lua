@@ -1,0 +1,100 @@
+-- Ways in which a task leaves ready, delayed or leased for good, and back. All of them are flushed by `finish`.
+local gone = {}
+local dropped = {}
+
+local function forget(id)
+  gone[#gone + 1] = task_key(id)
+end
+
+-- Whether this task's attempts no longer count: its batch, or it alone, was canceled.
+local function is_withdrawn(id, awaited, cancel_requested)
+  return cancel_requested or is_canceled(counted_in(id, awaited))
+end
+
+local function end_canceled(id, awaited, cancel_requested)
+  if cancel_requested then
+    redis.call('ZREM', P .. ':canceled', id)
+  end
+  count(counted_in(id, awaited), 'canceled', 1)
+  forget(id)
+end
+
+-- A ready task is dropped: its id stays in the list as a tombstone, which fetch skips.
+local function drop_ready(id, queue, tenant, awaited)
+  local name = queue .. ':' .. tenant
+  dropped[name] = dropped[name] or { queue = queue, tenant = tenant, count = 0 }
+  dropped[name].count = dropped[name].count + 1
+  end_canceled(id, awaited)
+end
+
+local function bury(id, queue, awaited, error)
+  redis.call(
+    'HSET', task_key(id), 's', 'x', 'died', now,
+    'error_type', error.type, 'error_message', error.message, 'traceback', error.traceback
+  )
+  redis.call('HDEL', task_key(id), 'l', 'u')
+  redis.call('ZADD', queue_key(queue, 'dead'), now, id)
+  redis.call('SADD', P .. ':queues', queue)
+  count(counted_in(id, awaited), 'failed', 1)
+end
+
+-- A record without which no worker can run the task, and no script move it.
+local function is_sound(record)
+  return record.t and record.c and record.d and tonumber(record.n) and tonumber(record.i) and tonumber(record.e)
+end
+
+-- An attempt's task goes back into its queue; `...` are fields that its record gets.
+local function put_back(id, queue, tenant, wait, at_head, ...)
+  redis.call('HDEL', task_key(id), 'l', 'u')
+  redis.call('HSET', task_key(id), 's', wait > 0 and 'd' or 'r', ...)
+  if wait > 0 then
+    delay(queue, id, now + wait)
+  else
+    make_ready(queue, tenant, id, at_head)
+  end
+end
+
+-- Ends the lease that a worker has on a task; what is then to become of it, `otherwise` says, unless it was canceled.
+local function revoke(id, worker, otherwise)
+  local task = read_task(id, 's', 'l', 'q', 't', 'w', 'k')
+  local holds = task[1] == 'l' and worker_of(task[2]) == worker
+  redis.call('SREM', P .. ':worker:' .. worker .. ':tasks', id)
+  if not holds then
+    return
+  end
+  redis.call('ZREM', queue_key(task[3], 'leased'), id)
+  if is_withdrawn(id, task[5], task[6]) then
+    end_canceled(id, task[5], task[6])
+  else
+    otherwise(id, task[3], task[4], task[5])
+  end
+end
+
+local function give_back(id, queue, tenant)
+  put_back(id, queue, tenant, 0, true)
+end
+
+-- Delayed tasks whose time has come.
+local function end_delays(queue, ids)
+  for _, id in ipairs(ids) do
+    local task = read_task(id, 's', 't', 'w')
+    if task[1] == 'd' and is_withdrawn(id, task[3]) then
+      end_canceled(id, task[3])
+    elseif task[1] == 'd' then
+      redis.call('HSET', task_key(id), 's', 'r')
+      make_ready(queue, task[2], id)
+    end
+  end
+  call_many('ZREM', queue_key(queue, 'delayed'), ids)
+end
+
+local function finish()
+  unlink_all(gone)
+  for _, group in pairs(dropped) do
+    uncount_ready(group.queue, group.tenant, group.count)
+  end
+  gone = {}
+  dropped = {}
+  flush_counts()
+  flush_ready()
+end

@@ -1,0 +1,25 @@
+-- Cancels one task: a queued one is dropped, a running one is told.
+-- KEYS: meta, canceled
+-- arg: id, tenant?
+-- returns: '1' when it is, or will be, canceled; '' when it is unknown, dead or another tenant's
+local task = read_task(arg.id, 's', 'q', 't', 'w')
+local state, queue, tenant, awaited = task[1], task[2], task[3], task[4]
+if not state or state == 'x' or arg.tenant and tenant ~= arg.tenant then
+  return ''
+end
+pass_memory_limit()
+if state == 'r' then
+  drop_ready(arg.id, queue, tenant, awaited)
+elseif state == 'd' then
+  redis.call('ZREM', queue_key(queue, 'delayed'), arg.id)
+  end_canceled(arg.id, awaited)
+elseif state == 'h' then
+  redis.call('LREM', batch_key(batch_of(arg.id), 'then'), 1, arg.id)
+  forget(arg.id)
+else
+  redis.call('HSET', task_key(arg.id), 'k', '1')
+  redis.call('ZADD', KEYS[2], now, arg.id)
+  redis.call('PUBLISH', P .. ':events', 'cancel')
+end
+finish()
+return '1'

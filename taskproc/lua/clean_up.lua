@@ -1,0 +1,29 @@
+-- Removes ended batches past their retention, and tenants that have had nothing for as long.
+-- KEYS: meta, ended, tenants
+-- arg: retention (ms), limit
+-- returns: '1' when there is more to do
+local function remove(batch)
+  local tenant = redis.call('HGET', batch_key(batch), 'tenant')
+  for _, id in ipairs(redis.call('LRANGE', batch_key(batch, 'then'), 0, 999)) do
+    redis.call('UNLINK', task_key(id))
+  end
+  redis.call('UNLINK', batch_key(batch), batch_key(batch, 'chunks'), batch_key(batch, 'then'))
+  if tenant then
+    redis.call('ZREM', P .. ':batches:' .. tenant, batch)
+  end
+  redis.call('ZREM', KEYS[2], batch)
+end
+
+local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - arg.retention, 'LIMIT', 0, arg.limit)
+for _, batch in ipairs(expired) do
+  remove(batch)
+end
+local silent = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - arg.retention, 'LIMIT', 0, arg.limit)
+for _, tenant in ipairs(silent) do
+  if redis.call('EXISTS', P .. ':batches:' .. tenant) == 1 then
+    redis.call('ZADD', KEYS[3], now, tenant)
+  else
+    redis.call('ZREM', KEYS[3], tenant)
+  end
+end
+return (#expired == arg.limit or #silent == arg.limit) and '1' or ''

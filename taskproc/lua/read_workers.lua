@@ -1,0 +1,14 @@
+-- Workers and what they hold.
+-- KEYS: meta, workers
+-- arg: limit
+-- returns: [[id, alive until, running, host, pid, since, queues, slots, version]…]
+local rows = {}
+local found = redis.call('ZRANGE', KEYS[2], 0, arg.limit - 1, 'WITHSCORES')
+for position = 1, #found, 2 do
+  local key = P .. ':worker:' .. found[position]
+  local about = redis.call('HMGET', key, 'host', 'pid', 'since', 'queues', 'slots', 'version')
+  if about[1] then
+    rows[#rows + 1] = { found[position], found[position + 1], redis.call('SCARD', key .. ':tasks'), unpack(about, 1, 6) }
+  end
+end
+return rows

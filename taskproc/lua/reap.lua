@@ -1,0 +1,39 @@
+-- Takes back the tasks of workers that have not beaten in time.
+-- KEYS: meta, workers
+-- arg: timeout (ms), max_recoveries, limit
+-- returns: '1' when there is more to do; [[id, queue, scope of its batch, fields of the record…] of tasks dead-lettered as lost]
+local function take_back(id, queue, tenant, awaited)
+  local recoveries = redis.call('HINCRBY', task_key(id), 'o', 1)
+  if recoveries < arg.max_recoveries then
+    put_back(id, queue, tenant, 0, false)
+    return
+  end
+  bury(id, queue, awaited, {
+    type = 'WorkerLost', message = 'its workers died ' .. recoveries .. ' times while they ran it', traceback = '',
+  })
+end
+
+pass_memory_limit()
+if nobody_can_be_blamed(arg.timeout) then
+  return { '', {} }
+end
+local worker = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1]
+if not worker then
+  return { '', {} }
+end
+redis.call('HSET', P .. ':worker:' .. worker, 'dead', '1')
+local lost = {}
+for _, id in ipairs(redis.call('SRANDMEMBER', P .. ':worker:' .. worker .. ':tasks', arg.limit)) do
+  revoke(id, worker, take_back)
+  local task = read_task(id, 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'q')
+  if task[1] == 'x' then
+    local batch = batch_of(id)
+    lost[#lost + 1] = { id, task[14], batch and look_up(batch).scope or '', unpack(task, 1, 13) }
+  end
+end
+finish()
+if redis.call('EXISTS', P .. ':worker:' .. worker .. ':tasks') == 0 then
+  redis.call('ZREM', KEYS[2], worker)
+  redis.call('UNLINK', P .. ':worker:' .. worker)
+end
+return { '1', lost }

@@ -1,0 +1,50 @@
+-- Looks after queues: due tasks become ready, and attempts whose lease ran out without a word of their worker have failed.
+-- KEYS: meta
+-- arg: queues, timeout (ms), deadletter, limit (per queue)
+-- returns: '1' when there is more to do
+local GRACE = 2000 -- ms after the lease's end, in which its worker reports the failure itself
+local more = false
+
+local function overdue(id, queue, tenant, awaited)
+  local failures = redis.call('HINCRBY', task_key(id), 'f', 1)
+  if failures < tonumber(read_task(id, 'n')[1] or 0) then
+    put_back(id, queue, tenant, 0, false)
+  elseif arg.deadletter then
+    bury(id, queue, awaited, {
+      type = 'TaskTimeoutError', message = 'it ran longer than its invisibility, and its worker did not end it', traceback = '',
+    })
+  else
+    count(counted_in(id, awaited), 'failed', 1)
+    forget(id)
+  end
+end
+
+local function end_overdue(queue)
+  local key = queue_key(queue, 'leased')
+  local ids = redis.call('ZRANGEBYSCORE', key, '-inf', now - GRACE, 'LIMIT', 0, arg.limit)
+  for _, id in ipairs(ids) do
+    local token = read_task(id, 'l')[1]
+    if token then
+      revoke(id, worker_of(token), overdue)
+    end
+    redis.call('ZREM', key, id)
+  end
+  more = more or #ids == arg.limit
+end
+
+local function start_due(queue)
+  local ids = redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now, 'LIMIT', 0, arg.limit)
+  end_delays(queue, ids)
+  more = more or #ids == arg.limit
+end
+
+pass_memory_limit()
+local spared = nobody_can_be_blamed(arg.timeout)
+for _, queue in ipairs(arg.queues) do
+  start_due(queue)
+  if not spared then
+    end_overdue(queue)
+  end
+end
+finish()
+return more and '1' or ''

@@ -1,0 +1,75 @@
+"""What can be said of a call beside its arguments: `on(queue, tenant=…, delay=…, …)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from taskproc.errors import EnqueueError
+from taskproc.names import queue_name, tenant_name
+
+__all__ = ["Options", "When", "milliseconds"]
+
+When = Literal["success", "failed", "canceled", "complete"]
+"""The outcome of a batch that a continuation waits for; `complete` is any."""
+
+WHENS = ("success", "failed", "canceled", "complete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Checked when they are said; None leaves a choice to `@background`, the batch or the settings."""
+
+    queue: str | None = None
+    tenant: str | None = None
+    delay: timedelta | None = None
+    delay_until: datetime | None = None
+    retries: int | None = None
+    invisibility: timedelta | None = None
+    auto_extend: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.queue is not None:
+            queue_name(self.queue)
+        if self.tenant is not None:
+            tenant_name(self.tenant)
+        self._check_delay()
+        if self.retries is not None and (type(self.retries) is not int or self.retries < 1):
+            raise EnqueueError(
+                f"retries={self.retries!r}: it counts the failures allowed, from 1; for a single attempt use 1"
+            )
+        if self.invisibility is not None and not (
+            isinstance(self.invisibility, timedelta) and self.invisibility > timedelta(0)
+        ):
+            raise EnqueueError(f"invisibility={self.invisibility!r} must be a timedelta longer than zero")
+
+    def _check_delay(self) -> None:
+        if self.delay is not None and self.delay_until is not None:
+            raise EnqueueError("delay and delay_until are both given: say one of them")
+        if self.delay is not None and not isinstance(self.delay, timedelta):
+            raise EnqueueError(f"delay={self.delay!r} must be a timedelta, such as timedelta(seconds=5)")
+        if self.delay_until is None:
+            return
+        if not isinstance(self.delay_until, datetime):
+            raise EnqueueError(f"delay_until={self.delay_until!r} must be an aware datetime")
+        if self.delay_until.utcoffset() is None:
+            raise EnqueueError(
+                f"delay_until={self.delay_until!r} has no time zone: which instant is meant? Pass datetime.now(UTC) + …"
+            )
+
+    @property
+    def after(self) -> int | None:
+        """`delay` in milliseconds; None when there is none, or it is over."""
+        ms = None if self.delay is None else milliseconds(self.delay)
+        return ms if ms is not None and ms > 0 else None
+
+    @property
+    def at(self) -> int | None:
+        """`delay_until` as epoch milliseconds."""
+        return None if self.delay_until is None else int(self.delay_until.timestamp() * 1000)
+
+
+def milliseconds(duration: timedelta) -> int:
+    """The duration in whole milliseconds."""
+    return duration // timedelta(milliseconds=1)

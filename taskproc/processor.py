@@ -1,0 +1,376 @@
+"""What an application calls: enqueue, batches, cancel, pause, dead letters, looking; and `run()`, which starts a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self
+
+from taskproc.batch import Batch, BatchContext, Build, OpenBatches, Upload, fill
+from taskproc.blocking import Blocking
+from taskproc.calls import Calls
+from taskproc.connection import Connection, connect
+from taskproc.context import TaskContext
+from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, UnknownTask
+from taskproc.dead_letters import for_dead_tasks
+from taskproc.executor import Executor, JsonExecutor
+from taskproc.explaining import explain
+from taskproc.looking import Looking
+from taskproc.models import BatchInfo, QueueInfo, TaskInfo, WorkerInfo
+from taskproc.names import queue_name, tenant_name
+from taskproc.options import Options
+from taskproc.scopes import Scopes, as_scopes
+from taskproc.sending import Sender
+from taskproc.settings import TaskProcessorSettings
+from taskproc.storage import OPEN_FOR_MS, Storage
+from taskproc.threads import Threads
+from taskproc.worker import Worker
+
+if TYPE_CHECKING:
+    from taskproc.attempt import Execute
+
+__all__ = ["On", "TaskProcessor"]
+
+P = ParamSpec("P")
+logger = logging.getLogger(__name__)
+
+PLAIN = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """Options for one task: `tasks.on("high", delay=…).enqueue(…)`."""
+
+    _processor: TaskProcessor
+    _options: Options
+
+    async def enqueue(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """As `TaskProcessor.enqueue`, with these options."""
+        return await self._processor.enqueue_with(self._options, method, args, kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What there is while the processor is connected."""
+
+    loop: asyncio.AbstractEventLoop
+    connection: Connection
+    storage: Storage
+    looking: Looking
+    open_batches: OpenBatches
+
+
+class TaskProcessor:
+    """Hands method calls to workers, and runs one itself on `run()`. Connected inside `async with processor`.
+
+    `scopes` give the services whose methods tasks call: `factories({…})`, a dishka container, or what a plugin makes of another.
+    """
+
+    def __init__(
+        self,
+        settings: TaskProcessorSettings | None = None,
+        *,
+        scopes: object | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        self.settings = settings if settings is not None else TaskProcessorSettings()
+        self.execute: Execute = self._execute
+        """What a worker does with a task: opens a scope and lets the executor call the method. Assign another to replace it."""
+        self._given_executor = executor
+        self._threads = Threads(self.settings.max_workers)
+        self._open: _Open | None = None
+        self._worker: Worker | None = None
+        self._worker_ended = asyncio.Event()
+        self.scopes = None if scopes is None else as_scopes(scopes)
+
+    # Life
+
+    @property
+    def scopes(self) -> Scopes | None:
+        """Where services come from; may be set before a task is enqueued or run."""
+        return self._scopes
+
+    @scopes.setter
+    def scopes(self, scopes: Scopes | None) -> None:
+        self._scopes = scopes
+        calls = Calls(None if scopes is None else scopes.provides, self.settings.allowed_modules)
+        self.executor: Executor = self._given_executor or JsonExecutor(calls)
+        self._sender = Sender(self.settings, calls, self.executor)
+
+    async def __aenter__(self) -> Self:
+        if self._open is not None:
+            raise ConfigurationError("the processor is connected already: one `async with processor` at a time")
+        connection = await connect(self.settings)
+        storage = Storage(connection, self.settings.prefix, self.settings.command_timeout.total_seconds())
+        try:
+            await storage.open_store()
+        except StorageUnavailable as error:
+            await connection.close()
+            raise StorageUnavailable(
+                f"Redis at {connection.address} cannot be reached: {error.__cause__ or error}. Is it running?"
+            ) from error
+        except BaseException:
+            await connection.close()
+            raise
+        open_batches = OpenBatches(storage, OPEN_FOR_MS / 4000)
+        looking = Looking(storage, connection.commands)
+        self._open = _Open(asyncio.get_running_loop(), connection, storage, looking, open_batches)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+        opened, self._open = self._opened(), None
+        await opened.open_batches.close()
+        await opened.connection.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the processor may be used now."""
+        return self._open is not None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which the processor is connected."""
+        return None if self._open is None else self._open.loop
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            raise NotConnected(
+                "the processor is not connected: use it inside `async with processor`, or while its app runs"
+            )
+        return self._open
+
+    async def run(self) -> None:
+        """Runs tasks of `settings.queues` until cancelled or `stop()`. Running ones may then end within `shutdown_grace`;
+        the rest is cancelled and handed back.
+        """
+        opened = self._opened()
+        if self._worker is not None:
+            raise ConfigurationError("run() is running already: one worker for each processor")
+        self._worker = worker = Worker(self, opened.connection, opened.storage, opened.looking, lambda: self.execute)
+        self._worker_ended.clear()
+        running = asyncio.create_task(worker.run())
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            worker.stop()
+            await asyncio.wait([running])
+            raise
+        finally:
+            self._worker = None
+            self._worker_ended.set()
+
+    async def stop(self) -> None:
+        """Ends `run()`, and returns when it has ended."""
+        if self._worker is not None:
+            self._worker.stop()
+            await self._worker_ended.wait()
+
+    async def _execute(self, ctx: TaskContext) -> None:
+        if self._scopes is None:
+            await self.executor.invoke(ctx, _no_services)
+            return
+        async with self._scopes() as scope:
+            await self.executor.invoke(ctx, scope.get)
+
+    async def in_thread(self, ctx: TaskContext, function: Callable[[], Any]) -> Any:
+        """What `function` returns, run for the task `ctx` in a thread of the processor."""
+        with ctx.leaving_loop():
+            return await self._threads.submit(function)
+
+    # Enqueue
+
+    async def enqueue(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Hands the call to the background; the task's id. EnqueueError when it is refused, StorageUnavailable when Redis is away."""
+        return await self.enqueue_with(PLAIN, method, args, kwargs)
+
+    async def enqueue_with(
+        self, options: Options, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> str:
+        """`on(…).enqueue(…)` without its types."""
+        storage = self._opened().storage
+        id_ = uuid.uuid4().hex
+        await storage.enqueue([self._sender.call(method, args, kwargs, options, id_)])
+        return id_
+
+    def on(
+        self, queue: str | None = None, *, tenant: str | None = None, delay: timedelta | None = None,
+        delay_until: datetime | None = None, retries: int | None = None, invisibility: timedelta | None = None,
+        auto_extend: bool | None = None,
+    ) -> On:  # fmt: skip
+        """Options for one task. `delay_until` is aware; what is past means now. `retries` counts the failures allowed."""
+        options = Options(
+            queue=queue, tenant=tenant, delay=delay, delay_until=delay_until, retries=retries, invisibility=invisibility,
+            auto_extend=auto_extend,
+        )  # fmt: skip
+        return On(self, options)
+
+    @property
+    def blocking(self) -> Blocking:
+        """The calls for `def` routes and `def` tasks."""
+        return Blocking(self)
+
+    # Batches
+
+    def batch(self, queue: str | None = None, *, tenant: str | None = None, scope: str = "") -> BatchContext:
+        """`async with tasks.batch(…) as batch`: what is collected in the block is sent at its end, whole."""
+        return BatchContext(*self.new_batch(queue, tenant, scope))
+
+    async def enqueue_batch(self, queue: str | None, tenant: str | None, build: Build, *, scope: str = "") -> str:
+        """Lets `build(batch)` fill a batch, and sends it; the batch's id."""
+        batch, upload = self.new_batch(queue, tenant, scope)
+        await fill(batch, upload, build)
+        return batch.id
+
+    async def append_batch(self, queue: str | None, tenant: str | None, batch_id: str, build: Build) -> bool:
+        """Adds what `build(batch)` collects to a batch, which runs again if it had ended. False: no such batch, or canceled."""
+        batch, upload = self.more_of_batch(queue, tenant, batch_id)
+        return await fill(batch, upload, build)
+
+    async def cancel_batch(self, batch_id: str, *, tenant: str | None = None) -> bool:
+        """True: the batch is canceling or canceled now. False: unknown, ended otherwise, or another tenant's."""
+        storage = self._opened().storage
+        if not await storage.cancel_batch(batch_id, tenant):
+            return False
+        while await storage.cancel_queued(batch_id):
+            pass
+        return True
+
+    async def cancel_task(self, task_id: str, *, tenant: str | None = None) -> bool:
+        """True: the task is, or will be, canceled. False: unknown, ended, or another tenant's."""
+        return await self._opened().storage.cancel_task(task_id, tenant)
+
+    def new_batch(self, queue: str | None, tenant: str | None, scope: str) -> tuple[Batch, Upload]:
+        """A batch to be filled, and what sends it."""
+        queue = None if queue is None else queue_name(queue)
+        create = {"queue": queue or self.settings.default_queue, "scope": scope}
+        return self._part_of_batch(queue, tenant, uuid.uuid4().hex, create)
+
+    def more_of_batch(self, queue: str | None, tenant: str | None, batch_id: str) -> tuple[Batch, Upload]:
+        """More of an existing batch, to be filled, and what sends it."""
+        return self._part_of_batch(None if queue is None else queue_name(queue), tenant, batch_id, None)
+
+    def _part_of_batch(
+        self, queue: str | None, tenant: str | None, batch_id: str, create: dict[str, str] | None
+    ) -> tuple[Batch, Upload]:
+        opened = self._opened()
+        tenant = tenant_name(tenant if tenant is not None else self.settings.tenant)
+        upload = Upload(opened.storage, opened.open_batches, batch_id, tenant, create)
+        return Batch(upload, self._sender, queue, tenant), upload
+
+    # Steering
+
+    async def pause(self) -> None:
+        """From now on no task is handed out, on any process; running ones go on."""
+        await self._opened().storage.pause(paused=True)
+
+    async def resume(self) -> None:
+        """Goes on."""
+        await self._opened().storage.pause(paused=False)
+
+    async def is_paused(self) -> bool:
+        return await self._looking().is_paused()
+
+    async def retry_dead_tasks(
+        self, queue: str, retries: int | None = None, count: int | None = None, *, task_ids: Sequence[str] | None = None,
+        tenant: str | None = None,
+    ) -> int:  # fmt: skip
+        """Lets dead tasks run again: all of the queue, the `count` that died first, or those named; how many. They have as many
+        retries as before, or `retries`. Those of canceled batches stay dead.
+        """
+        checked = Options(retries=retries).retries
+        storage = self._opened().storage
+        return await for_dead_tasks(
+            self._looking(), queue, count, task_ids, lambda ids: storage.retry_dead(queue, ids, checked, tenant)
+        )
+
+    async def discard_dead_tasks(
+        self, queue: str, count: int | None = None, *, task_ids: Sequence[str] | None = None, tenant: str | None = None
+    ) -> int:
+        """Removes dead tasks: all of the queue, the `count` that died first, or those named; how many."""
+        storage = self._opened().storage
+        return await for_dead_tasks(
+            self._looking(), queue, count, task_ids, lambda ids: storage.discard_dead(queue, ids, tenant)
+        )
+
+    # Looking
+
+    async def get_task(self, task_id: str, *, tenant: str | None = None) -> TaskInfo | None:
+        """A task that has not ended; None otherwise."""
+        found = await self._looking().tasks([task_id])
+        return found[0] if found and tenant in (None, found[0].tenant) else None
+
+    async def explain(self, task_id: str, *, tenant: str | None = None) -> str:
+        """Why a task does not run: paused, delayed, behind others, not served, running elsewhere, dead with what error."""
+        return await explain(self._looking(), task_id, tenant)
+
+    async def get_batch(self, batch_id: str, *, tenant: str | None = None) -> BatchInfo | None:
+        """A batch as it is now; None once its retention is over."""
+        found = await self._looking().batch(batch_id)
+        return found if found is not None and tenant in (None, found.tenant) else None
+
+    async def get_batches(self, tenant: str, skip: int = 0, take: int = 50) -> list[BatchInfo]:
+        """A tenant's batches, the newest first; at most 1,000 at a time."""
+        return await self._looking().batches(tenant, *_page(skip, take))
+
+    async def get_batches_count(self, tenant: str) -> int:
+        return await self._looking().count_batches(tenant)
+
+    async def get_queues(self) -> list[QueueInfo]:
+        """All queues that hold something, and those served here."""
+        names = {name async for page in self._looking().queue_names() for name in page}
+        return await self._looking().queues(sorted(names | set(self.settings.queues)))
+
+    async def get_queue(self, name: str, *, tenant: str | None = None) -> QueueInfo:
+        """A queue, or what a tenant has in it (which is counted task by task); zeros if it is unknown."""
+        return (
+            (await self._looking().queues([name]))[0]
+            if tenant is None
+            else await self._looking().queue_of(name, tenant)
+        )
+
+    async def get_tasks_in_queue(
+        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+    ) -> list[TaskInfo]:
+        """Ready tasks, in serving order."""
+        return await self._looking().ready(queue, *_page(skip, take), tenant)
+
+    async def get_delayed_tasks(
+        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+    ) -> list[TaskInfo]:
+        """Delayed tasks, the one due first, first."""
+        return await self._looking().delayed(queue, *_page(skip, take), tenant)
+
+    async def get_dead_tasks(
+        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+    ) -> list[TaskInfo]:
+        """Dead tasks with their last error, the one that died last, first."""
+        return await self._looking().dead(queue, *_page(skip, take), tenant)
+
+    async def get_workers(self) -> list[WorkerInfo]:
+        """Workers that show signs of life, or did until a moment ago."""
+        return await self._looking().workers()
+
+    async def get_tenants(self) -> list[str]:
+        """Tenants that enqueued something lately, or have batches; the one seen last, first; at most 1,000."""
+        return await self._looking().tenants()
+
+    def _looking(self) -> Looking:
+        return self._opened().looking
+
+
+def _no_services(service: type) -> Any:
+    raise UnknownTask(f"this worker has no services, so none of type {service.__name__}: give the processor scopes=…")
+
+
+def _page(skip: int, take: int) -> tuple[int, int]:
+    if skip < 0 or take < 0:
+        raise ValueError(f"skip={skip}, take={take}: both count from 0")
+    return skip, min(take, 1000)

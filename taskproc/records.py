@@ -1,0 +1,115 @@
+"""What goes to Redis and comes back from it, as typed records; the short names are those of docs/architecture.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import field
+
+__all__ = ["CALL", "Attempt", "NewTask", "Settled", "Settlement", "attempt_from"]
+
+CALL = "call.v1"
+"""The topic of method calls as this version writes them; records of this topic do not store it."""
+
+Settled = Literal["done", "failed", "canceled", "released", "stale"]
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task on its way to Redis; its data travels beside it."""
+
+    id: str | None = None
+    queue: str = field(name="q")
+    tenant: str = field(name="t")
+    call: str = field(name="c")
+    topic: str | None = field(name="p", default=None)
+    retries: int = field(name="n")
+    invisibility: int = field(name="i")
+    auto_extend: int | None = field(name="x", default=None)
+    after: int | None = None
+    at: int | None = None
+    awaited: str | None = field(name="w", default=None)
+    wait: int | None = field(name="y", default=None)
+    wait_until: int | None = field(name="z", default=None)
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of an attempt, for the script that settles it."""
+
+    id: str
+    token: str
+    outcome: Literal["done", "retry", "dead", "discard", "release"]
+    us: int = 0
+    delay: int | None = None
+    unknown: bool = False
+    type: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A task leased to this worker: its record, and the token of the lease."""
+
+    id: str
+    queue: str
+    scope: str
+    tenant: str
+    call: str
+    data: bytes
+    topic: str
+    enqueued_at: int
+    retries: int
+    invisibility: int
+    failures: int
+    auto_extend: bool
+    awaited: str | None
+    scheduled_for: int | None
+    unknown_since: int | None
+    token: str
+
+    @property
+    def batch_id(self) -> str | None:
+        head, dot, _ = self.id.partition(".")
+        return head if dot and ":" not in self.id else None
+
+    @property
+    def counted_in(self) -> str | None:
+        """The batch that counts the task; continuations belong to one that does not count them."""
+        return self.batch_id if self.awaited is None else None
+
+    @property
+    def schedule_id(self) -> str | None:
+        return self.id.rpartition(":")[0] if self.scheduled_for is not None else None
+
+    @property
+    def attempt(self) -> int:
+        return self.failures + 1
+
+
+def attempt_from(row: Sequence[Any], token: str) -> Attempt:
+    """An attempt from what `exchange.lua` returns for it."""
+    (
+        id_,
+        queue,
+        scope,
+        _state,
+        tenant,
+        call,
+        data,
+        topic,
+        enqueued,
+        retries,
+        invisibility,
+        failures,
+        extend,
+        awaited,
+        cycle,
+        unknown,
+    ) = row
+    return Attempt(
+        id_.decode(), queue.decode(), scope.decode(), tenant.decode(), call.decode(), data,
+        CALL if topic is None else topic.decode(), int(enqueued), int(retries), int(invisibility), int(failures or 0),
+        extend is not None, None if awaited is None else awaited.decode(), None if cycle is None else int(cycle),
+        None if unknown is None else int(unknown), token,
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+"""An attempt that runs here: its asyncio task, its lease, and how it is made to end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from taskproc.context import TaskContext
+from taskproc.errors import TaskTimeoutError
+from taskproc.attempt import Execute, run_attempt
+from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome
+from taskproc.records import Attempt
+
+if TYPE_CHECKING:
+    from taskproc.processor import TaskProcessor
+    from taskproc.settings import TaskProcessorSettings
+    from taskproc.storage import Storage
+
+__all__ = ["Reason", "Running"]
+
+Reason = Literal["canceled", "timeout", "shutdown", "lost"]
+"""Why a running attempt is made to end."""
+
+GIVE_UP_AFTER = 1.0
+"""Seconds that a cancelled attempt has to end before it is settled without it."""
+
+
+class Running:
+    """The worker's side of one attempt."""
+
+    __slots__ = (
+        "attempt", "began", "ctx", "ends_at", "given_up_at", "handing_in", "in_thread", "reason", "settled", "storage", "task",
+    )  # fmt: skip
+
+    def __init__(self, processor: TaskProcessor, storage: Storage, attempt: Attempt, leased_at: float) -> None:
+        self.attempt = attempt
+        self.ctx = TaskContext(processor, attempt, self)
+        self.storage = storage
+        self.ends_at = leased_at + attempt.invisibility / 1000
+        self.given_up_at: float | None = None
+        self.began: float | None = None
+        self.reason: Reason | None = None
+        self.settled = False
+        """What comes of it is decided, or no longer this worker's to decide."""
+        self.handing_in = False
+        """It is decided, and about to be handed in."""
+        self.in_thread = False
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def deadline(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.ends_at - time.monotonic())
+
+    @property
+    def run_time(self) -> int:
+        """Microseconds since the attempt began."""
+        return 0 if self.began is None else max(int((time.monotonic() - self.began) * 1_000_000), 1)
+
+    async def extend(self, by: timedelta) -> bool:
+        """Extends the lease in Redis and here; False when it is lost."""
+        asked = time.monotonic()
+        if self.settled or self.reason == "timeout":
+            return False
+        (held,) = await self.storage.extend([(self.attempt.id, self.attempt.token, int(by.total_seconds() * 1000))])
+        if held:
+            self.extended_to(asked + by.total_seconds())
+        return held
+
+    async def until_end(self, execute: Execute, settings: TaskProcessorSettings) -> Outcome:
+        """Runs the attempt in the current asyncio task."""
+        self.began = time.monotonic()
+        if self.reason is not None:  # it was to end before it began
+            return Interrupted()
+        outcome = await run_attempt(self.ctx, execute, settings)
+        if self.reason is not None and self.task is not None:
+            self.task.uncancel()
+        return outcome
+
+    def wants_renewal(self, now: float) -> bool:
+        """Whether `auto_extend` is due: when a third of the time has passed."""
+        return (
+            self.attempt.auto_extend and self.reason is None and self.ends_at - now < self.attempt.invisibility / 1500
+        )
+
+    def extended_to(self, ends_at: float) -> None:
+        self.ends_at = max(self.ends_at, ends_at)
+
+    def interrupt(self, reason: Reason, now: float) -> None:
+        """Makes the attempt end, once: cancels a coroutine, tells a thread."""
+        if self.reason is not None or self.settled:
+            return
+        self.reason = reason
+        self.ctx.cancel_requested = True
+        self.settled = reason == "lost"
+        if reason != "canceled":  # a canceled one keeps its lease until it ends
+            self.given_up_at = now if self.in_thread else now + GIVE_UP_AFTER
+        if self.task is not None and self.began is not None and not self.in_thread:
+            self.task.cancel()
+
+    def expire(self, now: float) -> None:
+        """Its time is over."""
+        if self.reason is None:
+            self.interrupt("timeout", now)
+        elif self.given_up_at is None:
+            self.given_up_at = now
+
+    def judge(self, outcome: Outcome) -> Outcome:
+        """The outcome in the light of why the attempt ended."""
+        match self.reason:
+            case "timeout":
+                return Failed(self._timeout())
+            case "canceled" if not isinstance(outcome, Done):
+                return Canceled()
+            case "shutdown" if not isinstance(outcome, Done):
+                return Interrupted()
+            case _:
+                return outcome
+
+    def verdict(self) -> Outcome:
+        """The outcome of an attempt that does not end though it should."""
+        return Failed(self._timeout()) if self.reason == "timeout" else Interrupted()
+
+    def _timeout(self) -> TaskTimeoutError:
+        return TaskTimeoutError(
+            f"it ran longer than its invisibility of {self.attempt.invisibility / 1000:g} s: give it more by on(invisibility=…), "
+            "extend_lock() or auto_extend"
+        )

@@ -1,0 +1,88 @@
+"""From a call with options to what is sent to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from taskproc.calls import Background, Calls
+from taskproc.errors import PayloadTooLarge
+from taskproc.executor import Executor, JsonExecutor
+from taskproc.options import Options, When, milliseconds
+from taskproc.records import CALL, NewTask
+
+if TYPE_CHECKING:
+    from taskproc.settings import TaskProcessorSettings
+    from taskproc.storage import Sending
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Names methods, encodes arguments and fills in defaults, for one processor."""
+
+    def __init__(self, settings: TaskProcessorSettings, calls: Calls, executor: Executor) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._executor = executor
+        self._own = isinstance(executor, JsonExecutor)
+        topic = getattr(executor, "topic", CALL)
+        self._topic = None if topic == CALL else str(topic)
+
+    def call(
+        self,
+        method: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+        id_: str | None = None,
+    ) -> Sending:
+        """A task that calls `method`. NotAllowed, InvalidArguments or PayloadTooLarge when it is refused."""
+        name, background = self._describe(method)
+        data = self._executor.serialize(method, args, kwargs)
+        if len(data) > self._settings.max_payload:
+            raise PayloadTooLarge(
+                f"the arguments of {name} take {len(data):,} bytes, more than max_payload ({self._settings.max_payload:,}): "
+                "store what is large elsewhere and pass its key"
+            )
+        return self._task(name, options, background, id_), data
+
+    def continuation(
+        self, when: When, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Sending:
+        """A task that waits for the outcome of its batch; its delay counts from there."""
+        task, data = self.call(method, args, kwargs, replace(options, delay=None, delay_until=None))
+        return _awaiting(task, when, options), data
+
+    def _describe(self, method: Callable[..., object]) -> tuple[str, Background]:
+        target = self._calls.name(method) if self._own else self._calls.describe(method)
+        return target.call, target.options
+
+    def _task(self, call: str, options: Options, background: Background, id_: str | None) -> NewTask:
+        settings = self._settings
+        invisibility = options.invisibility or background.invisibility or settings.invisibility
+        auto_extend = _first(options.auto_extend, background.auto_extend, settings.auto_extend)
+        return NewTask(
+            id=id_,
+            queue=options.queue or background.queue or settings.default_queue,
+            tenant=options.tenant or settings.tenant,
+            call=call,
+            topic=self._topic,
+            retries=options.retries or background.retries or settings.retries,
+            invisibility=milliseconds(invisibility),
+            auto_extend=1 if auto_extend else None,
+            after=options.after,
+            at=options.at,
+        )
+
+
+def _awaiting(task: NewTask, when: When, options: Options) -> NewTask:
+    return NewTask(
+        queue=task.queue, tenant=task.tenant, call=task.call, topic=task.topic, retries=task.retries,
+        invisibility=task.invisibility, auto_extend=task.auto_extend, awaited=when, wait=options.after, wait_until=options.at,
+    )  # fmt: skip
+
+
+def _first(*choices: bool | None) -> bool:
+    return next((choice for choice in choices if choice is not None), False)

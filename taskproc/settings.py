@@ -1,0 +1,153 @@
+"""All settings of a processor, with their defaults; each may come from the environment as `TASKPROC_<NAME>`."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from taskproc.names import queue_name, tenant_name
+
+if TYPE_CHECKING:
+    from taskproc.context import TaskContext
+
+    TaskHook = Callable[[TaskContext], Awaitable[object] | object]
+    ErrorHook = Callable[[TaskContext, BaseException], Awaitable[object] | object]
+    DelayHook = Callable[[TaskContext, int], Awaitable[timedelta | None] | timedelta | None]
+else:  # what pydantic sees: the context module builds on this one
+    TaskHook = ErrorHook = DelayHook = Callable[..., Any]
+
+__all__ = ["DelayHook", "ErrorHook", "TaskHook", "TaskProcessorSettings", "backoff"]
+
+
+def backoff(
+    *,
+    first: timedelta = timedelta(seconds=1),
+    factor: float = 4,
+    longest: timedelta = timedelta(hours=1),
+    jitter: float = 0.2,
+) -> DelayHook:
+    """A delay before each retry that grows: by default 1, 4, 16 s … up to an hour, each ± 20 %."""
+
+    def delay(ctx: TaskContext, _retries_left: int) -> timedelta:
+        grown = min(first.total_seconds() * factor ** min(ctx.attempt - 1, 64), longest.total_seconds())
+        return timedelta(seconds=grown * random.uniform(1 - jitter, 1 + jitter))
+
+    return delay
+
+
+def _number_of_seconds(value: object) -> object:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value  # PT5M or 00:05:00: pydantic reads these
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return value
+
+
+def _comma_separated(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+Duration = Annotated[timedelta, BeforeValidator(_number_of_seconds)]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Names = Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class TaskProcessorSettings(BaseSettings):
+    """Settings of one processor. Durations are `timedelta`; in the environment `3600`, `1.5`, `PT5M` or `00:05:00`;
+    lists in the environment are JSON or separated by commas. A `.env` file is read too.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="TASKPROC_", env_file=".env", extra="ignore", validate_assignment=True, validate_default=True
+    )
+
+    redis: str = Field("redis://localhost:6379/0", repr=False)
+    """Where Redis or Valkey is: `redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/name`, `redis+cluster://h1,h2`,
+    `embedded` or `embedded:///path`."""
+    prefix: str = "{taskproc}"
+    """In front of every key; its braces keep all keys in one hash slot (added when missing)."""
+    queues: Names = ["default"]
+    """The queues that this process serves, the first non-empty one wins."""
+    default_queue: Annotated[str, AfterValidator(queue_name)] = "default"
+    """Where tasks go that name no queue."""
+    tenant: Annotated[str, AfterValidator(tenant_name)] = "default"
+    """Whose tasks are those that name no tenant."""
+    max_workers: int = Field(20, ge=1, le=10_000)
+    """How many tasks run at a time in this process; also the size of its thread pool."""
+    retries: int = Field(3, ge=1)
+    """Failures allowed: with 3, the third failed attempt is the last."""
+    invisibility: PositiveDuration = timedelta(minutes=5)
+    """How long an attempt may run unless it extends its lock."""
+    auto_extend: bool = False
+    """Renew `invisibility` for as long as the worker lives and its event loop moves."""
+    base_frequency: PositiveDuration = timedelta(seconds=5)
+    """The longest time an idle worker waits before it looks for work unasked."""
+    pushback_frequency: PositiveDuration = timedelta(seconds=10)
+    """How often due tasks and expired leases of queues that no live worker serves are looked after."""
+    clean_up_frequency: PositiveDuration = timedelta(minutes=5)
+    """How often ended batches past their retention are removed."""
+    retention: Duration = timedelta(days=7)
+    """How long an ended batch can be looked at."""
+    deadletter: bool = True
+    """Keep finally failed tasks for `retry_dead_tasks`; False discards them."""
+    deadletter_unique_schedules: bool = False
+    """Keep finally failed tasks of unique schedules too; their schedule then waits for `retry` or `discard`."""
+    use_cron_seconds: bool = False
+    """Cron expressions may have six fields, seconds first."""
+    use_hosted_service: bool = True
+    """False: `add_task_processor_executor()` and `processor.run()` by the plugin run nothing here."""
+    worker_timeout: PositiveDuration = timedelta(seconds=10)
+    """Without a heartbeat for this long, a worker is dead and its tasks go back."""
+    max_recoveries: int = Field(3, ge=1)
+    """The how-manieth take-back from a dead worker puts a task into the dead letters."""
+    unknown_task_grace: Duration = timedelta(minutes=10)
+    """How long a task that this worker does not know is put back for others before it is dead-lettered."""
+    shutdown_grace: Duration = timedelta(seconds=25)
+    """How long running tasks may go on after a stop before they are cancelled and handed back."""
+    command_timeout: PositiveDuration = timedelta(seconds=5)
+    """How long a call is repeated while Redis is away before it raises StorageUnavailable."""
+    hook_timeout: PositiveDuration = timedelta(seconds=10)
+    """How long a hook may take before it is given up."""
+    max_payload: int = Field(1024 * 1024, ge=1)
+    """The most bytes that the encoded arguments of one task may take."""
+    allowed_modules: Names = []
+    """Packages whose functions may be run without `@background`, and be imported for it."""
+
+    on_task_start: TaskHook | None = Field(None, repr=False)
+    """`(ctx)`, before the scope opens."""
+    on_task_end: TaskHook | None = Field(None, repr=False)
+    """`(ctx)`, after each attempt, with `ctx.outcome` set and its batch counted."""
+    on_task_error: ErrorHook | None = Field(None, repr=False)
+    """`(ctx, error)`, after each failed attempt."""
+    on_task_failed_delay: DelayHook | None = Field(default_factory=backoff, repr=False)
+    """`(ctx, retries_left)`: how long to wait before the next attempt; None is at once."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _one_hash_slot(cls, prefix: str) -> str:
+        tag = prefix.partition("{")[2].partition("}")[0]
+        if not prefix or set(prefix) & set("*?[]\\ \r\n\0"):
+            raise ValueError("must not be empty nor contain spaces or any of * ? [ ] \\")
+        return prefix if tag else "{" + prefix.replace("{", "").replace("}", "") + "}"
+
+    @field_validator("queues")
+    @classmethod
+    def _queue_names(cls, queues: list[str]) -> list[str]:
+        if not queues:
+            raise ValueError("name at least one queue, or set use_hosted_service=False for a producer")
+        return [queue_name(name) for name in dict.fromkeys(queues)]

@@ -1,0 +1,223 @@
+"""What can happen in Redis: one method for each script of `lua/`, by the same name. Nothing else writes to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from taskproc.connection import Connection
+from taskproc.driver import Driver, encode
+from taskproc.errors import ConfigurationError
+from taskproc.keys import Keys
+from taskproc.records import Attempt, NewTask, Settled, Settlement, attempt_from
+
+__all__ = ["AddedToBatch", "Exchange", "Sending", "Storage"]
+
+SCHEMA = "1"
+OPEN_FOR_MS = 60_000  # an unsealed batch whose producer gives no sign for so long is canceled
+STEP = 1_000  # tasks touched by one run of a script
+
+Sending = tuple[NewTask, bytes]
+"""A task and its data."""
+AddedToBatch = Literal["ok", "missing", "canceled", "full", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What came back for settled attempts and free slots."""
+
+    status: Literal["ok", "paused", "gone", "silent", "late"]
+    now: int
+    dues: list[int | None]
+    """For each queue asked, when its first delayed task falls due."""
+    more: bool
+    """There may be more to fetch at once."""
+    settled: list[Settled]
+    fetched: list[Attempt]
+
+
+class Storage:
+    """Every transition of tasks, batches and workers. Times are milliseconds."""
+
+    def __init__(self, connection: Connection, prefix: str, command_timeout: float) -> None:
+        self.keys = Keys(prefix)
+        self.driver = Driver(connection, self.keys, command_timeout)
+
+    async def open_store(self) -> None:
+        """Checks that the data under the prefix have this version's layout; marks them with it when there are none."""
+        found = (await self.driver.run("open_store", arg={"schema": SCHEMA})).decode()
+        if found != SCHEMA:
+            raise ConfigurationError(
+                f"the data under prefix {self.keys.prefix!r} have layout {found}, this version of taskproc has {SCHEMA}: "
+                "use another prefix, or the version that wrote them"
+            )
+
+    # Producing
+
+    async def enqueue(self, sendings: Sequence[Sending]) -> int:
+        """Adds single tasks, each unless it is there already; how many were new."""
+        tasks, payloads = [task for task, _ in sendings], [data for _, data in sendings]
+        added: int = await self.driver.run(
+            "enqueue", (self.keys.tenants,), {"tasks": tasks}, payloads, subject=tasks[0].id
+        )
+        return added
+
+    async def add_to_batch(
+        self,
+        batch: str,
+        tenant: str,
+        *,
+        chunk: str,
+        previous: str | None,
+        producer: str,
+        create: Mapping[str, str] | None,
+        last: bool,
+        tasks: Sequence[Sending],
+        continuations: Sequence[Sending],
+    ) -> AddedToBatch:
+        """Adds a chunk, once; the first one of a new batch creates it, the last one of a producer seals it."""
+        arg = {
+            "batch": batch, "tenant": tenant, "chunk": chunk, "previous": previous, "producer": producer, "create": create, "last": last,
+            "keep": OPEN_FOR_MS, "tasks": [task for task, _ in tasks], "continuations": [task for task, _ in continuations],
+        }  # fmt: skip
+        keys = (self.keys.tenants, self.keys.open)
+        payloads = [data for _, data in (*tasks, *continuations)]
+        result: bytes = await self.driver.run("add_to_batch", keys, arg, payloads, subject=batch)
+        return result.decode()  # type: ignore[return-value]
+
+    async def keep_open(self, entries: Sequence[str]) -> list[bool]:
+        """Keeps unsealed batches (`batch/producer`) from counting as abandoned; False for those given up already."""
+        kept = await self.driver.run("keep_open", (self.keys.open,), {"entries": entries, "keep": OPEN_FOR_MS})
+        return [bool(one) for one in kept]
+
+    async def cancel_batch(self, batch: str, tenant: str | None = None) -> bool:
+        """Marks the batch as canceled; its queued tasks are still to be counted by `cancel_queued`."""
+        return bool(await self.driver.run("cancel_batch", arg={"batch": batch, "tenant": tenant}))
+
+    async def cancel_queued(self, batch: str) -> bool:
+        """Counts about 1,000 queued tasks of a canceled batch; whether there are more."""
+        return bool(await self.driver.run("cancel_queued", (self.keys.canceled,), {"batch": batch, "limit": STEP}))
+
+    async def cancel_task(self, task_id: str, tenant: str | None = None) -> bool:
+        """Drops a queued task, or tells the worker of a running one."""
+        return bool(await self.driver.run("cancel_task", (self.keys.canceled,), {"id": task_id, "tenant": tenant}))
+
+    async def pause(self, *, paused: bool) -> None:
+        """Stops handing out tasks, or goes on with it."""
+        change, is_paused = -1, not paused
+        while is_paused != paused:
+            change, reply = await self.driver.run("pause", arg={"paused": paused, "change": change})
+            is_paused = bool(reply)
+
+    # Dead letters
+
+    async def retry_dead(self, queue: str, ids: Sequence[str], retries: int | None, tenant: str | None) -> list[str]:
+        """Makes those dead tasks ready again; the ids of those that are."""
+        arg = {"queue": queue, "ids": ids, "retries": retries, "tenant": tenant}
+        return [id_.decode() for id_ in await self.driver.run("retry_dead", arg=arg)]
+
+    async def discard_dead(self, queue: str, ids: Sequence[str], tenant: str | None) -> list[str]:
+        """Removes those dead tasks; the ids of those that were there."""
+        arg = {"queue": queue, "ids": ids, "tenant": tenant}
+        return [id_.decode() for id_ in await self.driver.run("discard_dead", arg=arg)]
+
+    # Working
+
+    async def register(self, worker: str, timeout: int, about: Mapping[str, object]) -> int:
+        """Makes a worker known; Redis's time."""
+        return int(
+            await self.driver.run("register", (self.keys.workers,), {"worker": worker, "timeout": timeout, **about})
+        )
+
+    async def exchange(
+        self,
+        worker: str,
+        nonce: int,
+        slots: int,
+        queues: Sequence[str],
+        max_recoveries: int,
+        settlements: Sequence[Settlement],
+    ) -> Exchange:
+        """Settles attempts and fetches up to `slots` others. Sent once: on any error, `settle` again, then `resync`."""
+        arg = {
+            "worker": worker, "nonce": nonce, "slots": slots, "queues": queues, "max_recoveries": max_recoveries,
+            "settlements": settlements,
+        }  # fmt: skip
+        packed = encode(arg)
+        reply = await self.driver.once("exchange", (self.keys.workers,), packed)
+        return _exchanged(reply, f"{worker}:{nonce}")
+
+    async def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Settles attempts, each once however often it is sent: repeated, it reports `stale`."""
+        arg = {"worker": worker, "nonce": 0, "slots": 0, "settlements": settlements}
+        return _exchanged(await self.driver.run("exchange", (self.keys.workers,), arg), "").settled
+
+    async def extend(self, leases: Sequence[tuple[str, str, int]]) -> list[bool]:
+        """Lets attempts (id, token, ms from now) run longer, never shorter; False where the lease is lost."""
+        arg = {"leases": [{"id": id_, "token": token, "ms": ms} for id_, token, ms in leases]}
+        return [bool(held) for held in await self.driver.run("extend", arg=arg)]
+
+    async def beat(self, worker: str, timeout: int) -> bool:
+        """A sign of life from the event loop, beside those of the heartbeat thread; whether the worker is still known."""
+        arg = {"worker": worker, "timeout": timeout, "limit": 1}
+        return bool((await self.driver.run("beat", (self.keys.workers, self.keys.canceled), arg))[0])
+
+    async def canceled(self) -> list[str]:
+        """The ids of up to 1,000 batches and tasks that are being canceled, the newest first."""
+        return [id_.decode() for id_ in await self.driver.run("canceled", (self.keys.canceled,), {"limit": STEP})]
+
+    async def resync(self, worker: str, nonce: int, known: Sequence[tuple[str, str]]) -> tuple[bool, list[int]]:
+        """Gives back what Redis thinks the worker holds beyond `known` (id, token), and refuses fetches up to `nonce`.
+        Whether the worker is still known, and the positions in `known` of what it no longer holds.
+        """
+        arg = {"worker": worker, "nonce": nonce, "known": [{"id": id_, "token": token} for id_, token in known]}
+        status, lost = await self.driver.run("resync", (self.keys.workers,), arg)
+        return status != b"gone", lost
+
+    async def leave(self, worker: str) -> None:
+        """Gives back all that the worker holds, and forgets it."""
+        while not await self.driver.run("leave", (self.keys.workers,), {"worker": worker}):
+            pass
+
+    async def wake(self, queue: str) -> None:
+        """Passes on a wake token to another worker."""
+        await self.driver.run("wake", arg={"queue": queue})
+
+    # Maintenance
+
+    async def reap(self, timeout: int, max_recoveries: int) -> tuple[bool, list[Attempt]]:
+        """Takes back tasks of one dead worker; whether there is more to do, and the tasks that were lost for good."""
+        arg = {"timeout": timeout, "max_recoveries": max_recoveries, "limit": 200}
+        more, lost = await self.driver.run("reap", (self.keys.workers,), arg)
+        return bool(more), [attempt_from(row, "") for row in lost]
+
+    async def tend(self, queues: Sequence[str], timeout: int, *, deadletter: bool) -> bool:
+        """Starts due tasks and fails overdue attempts; whether there is more to do."""
+        arg = {"queues": queues, "timeout": timeout, "deadletter": deadletter, "limit": 200}
+        return bool(await self.driver.run("tend", arg=arg))
+
+    async def cancel_abandoned(self, timeout: int) -> bool:
+        """Cancels batches whose producer died before they were whole; whether there may be more."""
+        return bool(await self.driver.run("cancel_abandoned", (self.keys.open,), {"timeout": timeout, "limit": 20}))
+
+    async def clean_up(self, retention: int) -> bool:
+        """Removes ended batches past their retention; whether there is more to do."""
+        keys = (self.keys.ended, self.keys.tenants)
+        return bool(await self.driver.run("clean_up", keys, {"retention": retention, "limit": 100}))
+
+    async def forget_queue(self, queue: str) -> bool:
+        """Takes a queue off the list of queues if it is empty."""
+        return bool(await self.driver.run("forget_queue", (self.keys.queues,), {"queue": queue}))
+
+
+def _exchanged(reply: list[Any], token: str) -> Exchange:
+    status, now, dues, more, settled, fetched = reply
+    return Exchange(
+        status.decode(),
+        int(now),
+        [int(due) if due else None for due in dues],
+        bool(more),
+        [one.decode() for one in settled],
+        [attempt_from(row, token) for row in fetched],
+    )

@@ -1,0 +1,211 @@
+"""Connects a task processor with the life of a FastAPI app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import fastapi
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from taskproc import TaskProcessor, TaskProcessorSettings
+from taskproc.errors import ConfigurationError
+from taskproc.scopes import as_scopes
+from taskproc_fastapi.container import AnyContainer, container_resources, container_scopes, satisfy
+from taskproc_fastapi.graph import AnyProvider
+
+__all__ = ["FastAPI", "add_task_processor", "add_task_processor_executor"]
+
+logger = logging.getLogger(__name__)
+
+Settings = TaskProcessorSettings | Callable[[Any], TaskProcessorSettings] | TaskProcessor
+Services = Mapping[type[Any], AnyProvider | Callable[[], object]]
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+
+
+def add_task_processor(
+    app: fastapi.FastAPI,
+    settings: Settings | None = None,
+    *,
+    container: AnyContainer | None = None,
+    scopes: object | None = None,
+    services: Services | None = None,
+) -> TaskProcessor:
+    """Gives the app a processor, which is connected from startup to shutdown; routes get it as `Tasks`.
+
+    `settings` are those of the processor, or a function that is given the container and returns them, or nothing: they
+    come from the environment then. It may be a processor too, that of another app for one that is mounted; whichever
+    of its apps starts first connects it, and closes it when it stops.
+
+    Tasks get their services from a dependency-injector `container`, see `container_scopes` (also for `services`), or
+    from other `scopes`: `taskproc.factories(…)`, a dishka container. The `Resource`s of the container are opened at
+    startup and closed at shutdown, and each `Dependency(instance_of=TaskProcessor)` in it gets the processor.
+
+    At startup: the processor connects, the container's resources open, the lifespans of the app and of its routers
+    start, then the executor does; at shutdown all that in reverse. Nothing happens before, when the module is imported.
+
+    ConfigurationError when the app has a processor already, or what is given does not go together.
+    """
+    if app in _plugins:
+        raise ConfigurationError("this app has a task processor already: call add_task_processor() once for each app")
+    if container is not None and scopes is not None:
+        raise ConfigurationError("container= and scopes= both say where services come from: pass one of them")
+    if services is not None and container is None:
+        raise ConfigurationError("services= names providers of a dependency-injector container: pass container= too")
+    processor = _processor(settings, container)
+    if container is not None:
+        scopes = container_scopes(container, services)
+        satisfy(container, TaskProcessor, processor)
+    if scopes is not None:
+        _give_scopes(processor, scopes)
+    _plugins[app] = plugin = _Plugin(processor, container)
+    plugin.attach(app)
+    app.state.task_processor = processor
+    return processor
+
+
+def add_task_processor_executor(app: fastapi.FastAPI) -> None:
+    """Runs tasks in this process while the app is up, unless the settings say `use_hosted_service=False`.
+
+    At shutdown running tasks may end within `shutdown_grace`; the rest is cancelled and handed back. ConfigurationError
+    when the app has no processor, or runs tasks already.
+    """
+    plugin = _plugins.get(app)
+    if plugin is None:
+        raise ConfigurationError("this app has no task processor: call add_task_processor() first")
+    if plugin.executes:
+        raise ConfigurationError("this app runs tasks already: call add_task_processor_executor() once for each app")
+    plugin.executes = True
+
+
+class FastAPI(fastapi.FastAPI):
+    """`fastapi.FastAPI` with both methods declared for type checkers; at run time every FastAPI app has them."""
+
+    def add_task_processor(
+        self,
+        settings: Settings | None = None,
+        *,
+        container: AnyContainer | None = None,
+        scopes: object | None = None,
+        services: Services | None = None,
+    ) -> TaskProcessor:
+        """See the function `add_task_processor`."""
+        return add_task_processor(self, settings, container=container, scopes=scopes, services=services)
+
+    def add_task_processor_executor(self) -> None:
+        """See the function `add_task_processor_executor`."""
+        add_task_processor_executor(self)
+
+
+def extend_fastapi() -> None:
+    """Gives both methods to the stock `fastapi.FastAPI`."""
+    stock: Any = fastapi.FastAPI
+    stock.add_task_processor = add_task_processor
+    stock.add_task_processor_executor = add_task_processor_executor
+
+
+class _Plugin:
+    """The part of an app's life that belongs to its processor."""
+
+    def __init__(self, processor: TaskProcessor, container: AnyContainer | None) -> None:
+        self._processor = processor
+        self._container = container
+        self._started = False
+        self.executes = False
+
+    def attach(self, app: fastapi.FastAPI) -> None:
+        """Lets the app's lifespan run within that of the processor.
+
+        A router that is included later adds its lifespan around the one that the app has by then, so the wrapping is
+        done again, for that time only, when the app starts. The one done here serves those that start the app by
+        `app.router.lifespan_context(app)`.
+        """
+        router = app.router
+        lifespan_of_router = router.lifespan
+        router.lifespan_context = self._around(router.lifespan_context)
+
+        async def lifespan(scope: AsgiScope, receive: Receive, send: Send) -> None:
+            inner = router.lifespan_context
+
+            def outer(started: Any) -> AbstractAsyncContextManager[Any]:
+                router.lifespan_context = inner
+                return self._around(inner)(started)
+
+            router.lifespan_context = outer
+            try:
+                await lifespan_of_router(scope, receive, send)
+            finally:
+                if router.lifespan_context is outer:  # it did not come to a start
+                    router.lifespan_context = inner
+
+        cast("Any", router).lifespan = lifespan  # a method, replaced for this router
+
+    def _around(self, inner: Lifespan) -> Lifespan:
+        return lambda app: inner(app) if self._started else self._lifespan(inner, app)
+
+    @asynccontextmanager
+    async def _lifespan(self, inner: Lifespan, app: fastapi.FastAPI) -> AsyncGenerator[Any]:
+        self._started = True
+        try:
+            async with AsyncExitStack() as stack:
+                if not self._processor.connected:
+                    await stack.enter_async_context(self._processor)
+                if self._container is not None:
+                    await stack.enter_async_context(container_resources(self._container))
+                state = await stack.enter_async_context(inner(app))
+                if self.executes:
+                    await stack.enter_async_context(_executing(self._processor))
+                yield state
+        finally:
+            self._started = False
+
+
+_plugins: WeakKeyDictionary[fastapi.FastAPI, _Plugin] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def _executing(processor: TaskProcessor) -> AsyncGenerator[None]:
+    if not processor.settings.use_hosted_service:
+        logger.info("use_hosted_service is off: this process runs no tasks")
+        yield
+        return
+    running = asyncio.create_task(_run(processor), name="taskproc executor")
+    try:
+        yield
+    finally:
+        try:
+            await processor.stop()
+        finally:
+            running.cancel()  # it may not have begun
+            await asyncio.wait([running])
+
+
+async def _run(processor: TaskProcessor) -> None:
+    try:
+        await processor.run()
+    except Exception:
+        logger.critical("the executor has ended with an error: this process runs no more tasks", exc_info=True)
+
+
+def _processor(settings: Settings | None, container: AnyContainer | None) -> TaskProcessor:
+    if isinstance(settings, TaskProcessor):
+        return settings
+    if settings is None or isinstance(settings, TaskProcessorSettings):
+        return TaskProcessor(settings)
+    made: object = settings(container)
+    if not isinstance(made, TaskProcessorSettings):
+        raise ConfigurationError(f"settings={settings!r} returned {made!r}: it must return TaskProcessorSettings")
+    return TaskProcessor(made)
+
+
+def _give_scopes(processor: TaskProcessor, scopes: object) -> None:
+    if processor.scopes is not None:
+        raise ConfigurationError(
+            "this processor has scopes already: pass container= or scopes= to one of its apps only"
+        )
+    processor.scopes = as_scopes(scopes)
