@@ -196,7 +196,7 @@ class Upload:
             raise EnqueueError(
                 f"batch {self.batch} would have more than 100 continuations: let one of them enqueue the others"
             )
-        if answer == "broken" or answer == "missing" and self.has_sent:
+        if answer == "broken" or (answer == "missing" and self.has_sent):
             raise StorageUnavailable(
                 f"Redis lost a part of batch {self.batch} that it had accepted (a failover, most likely): the batch is canceled",
                 maybe_accepted=True, task_id=self.batch,

@@ -15,7 +15,6 @@ from taskproc.context import TaskContext
 from taskproc.errors import WorkerLost
 from taskproc.hooks import call_hook
 from taskproc.records import Attempt
-from taskproc.supervised import supervised
 
 if TYPE_CHECKING:
     from taskproc.looking import Looking
@@ -46,11 +45,6 @@ class Maintenance:
             "push-back": self._every(settings.pushback_frequency, self._push_back),
             "clean-up": self._every(settings.clean_up_frequency, self._clean_up),
         }
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for name, duty in self.duties().items():
-                group.create_task(supervised(name, duty))
 
     def _every(self, period: timedelta, duty: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def turn() -> None:

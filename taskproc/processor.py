@@ -16,8 +16,8 @@ from taskproc.blocking import Blocking
 from taskproc.calls import Calls
 from taskproc.connection import Connection, connect
 from taskproc.context import TaskContext
-from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, UnknownTask
 from taskproc.dead_letters import for_dead_tasks
+from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, UnknownTask
 from taskproc.executor import Executor, JsonExecutor
 from taskproc.explaining import explain
 from taskproc.looking import Looking

@@ -7,9 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from taskproc.attempt import Execute, run_attempt
 from taskproc.context import TaskContext
 from taskproc.errors import TaskTimeoutError
-from taskproc.attempt import Execute, run_attempt
 from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome
 from taskproc.records import Attempt
 

@@ -66,13 +66,13 @@ def as_scopes(scopes: object) -> Scopes:
     )
 
 
-async def close_all(exits: list[Exit], error: BaseException | None, *, told: bool = True) -> None:
+async def close_all(exits: list[Exit], error: BaseException | None) -> None:
     """Calls the exits, the last first, and all of them whatever fails; `exits` is empty afterwards.
 
-    `error` ended the scope, if any did; the exits learn of it when they are `told`, and cannot swallow it. Then what
-    failed is raised, several errors as a group; a cancellation comes before errors, which are logged then.
+    `error` ended the scope, if any did; the exits learn of it, and cannot swallow it. Then what failed is raised,
+    several errors as a group; a cancellation comes before errors, which are logged then.
     """
-    details = (type(error), error, error.__traceback__) if told and error is not None else (None, None, None)
+    details = (type(error), error, error.__traceback__) if error is not None else (None, None, None)
     failures: list[BaseException] = []
     while exits:
         try:
@@ -171,7 +171,7 @@ class _FactoryScope:
         try:
             made = self._made[service] = await self._made_by(self._scopes.makers[service])
         except BaseException as error:
-            pass
+            pending.set_exception(error if isinstance(error, Exception) else _interrupted(service))
             pending.exception()  # whoever waits learns of it; nobody may
             raise
         finally:

@@ -152,7 +152,7 @@ class OpenResources:
         """Leaves all, the last first; they are not told of `error`, so that what follows a `yield` always runs."""
         self.closed = True
         if self.exits:
-            await close_all(self.exits, error, told=False)
+            await close_all(self.exits, error)
 
     async def resolve(self, service: Awaitable[T]) -> T:
         """Awaits what a provider gave, and enters meanwhile, in this asyncio task, the async resources it waits for."""

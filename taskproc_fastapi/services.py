@@ -61,8 +61,9 @@ class ServiceIndex:
         """
         if service in self._services:
             return self._services[service]
-        found = _distinct(each for each in self._candidates if service in each.types.exact)
-        found = found or _distinct(each for each in self._candidates if service in each.types.bases)
+        able = [each for each in self._candidates if not _is_undefined(each.provider)]
+        found = _distinct(each for each in able if service in each.types.exact)
+        found = found or _distinct(each for each in able if service in each.types.bases)
         if len(found) == 1:
             return found[0].provider
         raise ConfigurationError(_not_one(service, [each.path for each in found]))
@@ -95,6 +96,11 @@ def _distinct(candidates: Iterable[_Candidate]) -> list[_Candidate]:
     return list({final(each.provider): each for each in candidates}.values())
 
 
+def _is_undefined(provider: AnyProvider) -> bool:
+    successor = final(provider)
+    return isinstance(successor, providers.Dependency) and not successor.is_defined
+
+
 def _not_one(service: type, paths: list[str]) -> str:
     name = service.__qualname__
     if not paths:
@@ -119,8 +125,6 @@ def _types_if_any(provider: AnyProvider | None) -> _Types:
 
 def _own_types(provider: AnyProvider) -> _Types:
     if isinstance(provider, providers.Dependency):
-        if not provider.is_defined:
-            return _NONE
         return _of_class(provider.instance_of) | _types_if_any(cast("AnyProvider | None", provider.default))
     if isinstance(provider, providers.Selector):
         options = [_types(option) for option in provider.providers.values()]

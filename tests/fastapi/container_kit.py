@@ -100,12 +100,14 @@ async def run_task(scopes: Scopes, body: Callable[[Any], Awaitable[T]] = get) ->
 
 @asynccontextmanager
 async def nothing_unhandled() -> AsyncGenerator[None]:
-    """Fails when the event loop is told of an error that nobody has handled."""
+    """Fails when the event loop is told of an error that nobody has handled, or something goes on for ever."""
     problems: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: problems.append(str(context)))
+    before = asyncio.all_tasks()
     yield
     await asyncio.sleep(0.01)
     gc.collect()
     await asyncio.sleep(0)
     assert problems == []
+    assert asyncio.all_tasks() == before

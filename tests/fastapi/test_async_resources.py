@@ -64,21 +64,11 @@ async def as_async_function() -> str:
 class Entered:
     """A resource that is a context manager itself, as a database session is."""
 
-    def __init__(self) -> None:
-        self.depth = 0
-
     async def __aenter__(self) -> str:
-        self.depth += 1
-        return "opened" if self.depth == 1 else "opened twice"
+        return "opened"
 
     async def __aexit__(self, *error: object) -> None:
         assert error == (None, None, None)
-        self.depth -= 1
-
-
-async def as_async_function_of_manager() -> Entered:
-    """A resource that is awaited, and then entered."""
-    return Entered()
 
 
 class AsResource(resources.Resource[str]):
@@ -102,7 +92,6 @@ FORMS: list[Any] = [
     as_async_manager,
     as_async_function,
     Entered,
-    as_async_function_of_manager,
     AsResource,
     AsAsyncResource,
     lambda: "opened",
@@ -115,6 +104,30 @@ async def test_resources_of_all_forms_are_opened(form: Any) -> None:
     container = one(it=providers.Factory(Service, providers.ContextLocalResource(form)))
     async with nothing_unhandled():
         assert (await run_task(container_scopes(container))).parts == ("opened",)
+
+
+async def test_an_async_function_may_return_what_is_to_be_entered() -> None:
+    """It is awaited, and what it returns is entered and left, in the asyncio task of the task."""
+    seen: list[tuple[str, object]] = []
+
+    class Watched:
+        async def __aenter__(self) -> str:
+            seen.append(("+", asyncio.current_task()))
+            return "opened"
+
+        async def __aexit__(self, *_error: object) -> None:
+            seen.append(("-", asyncio.current_task()))
+
+    async def connect() -> Watched:
+        return Watched()
+
+    async def body(scope: Any) -> object:
+        assert (await get(scope)).parts == ("opened",)
+        return asyncio.current_task()
+
+    it = providers.Factory(Service, providers.ContextLocalResource(connect))
+    task = await run_task(container_scopes(one(it=it)), body)
+    assert seen == [("+", task), ("-", task)]
 
 
 async def test_outside_of_a_task_a_resource_works_as_before() -> None:
@@ -182,8 +195,10 @@ async def test_a_task_cancelled_while_a_resource_opens_leaves_nothing_behind() -
 
     session = providers.ContextLocalResource(log.async_resource("session"))
     connection = providers.ContextLocalResource(slow, session)
+    queued = providers.ContextLocalResource(log.async_resource("queued"), session)
     later = providers.ContextLocalResource(log.async_resource("later"), providers.Factory(also_slow))
-    scopes = container_scopes(one(it=providers.Factory(Service, connection, later)))
+    singleton = providers.ContextLocalSingleton(also_slow)
+    scopes = container_scopes(one(it=providers.Factory(Service, connection, queued, later, singleton)))
     async with nothing_unhandled():
         task: asyncio.Task[Any] = asyncio.create_task(run_task(scopes))
         await opening.wait()

@@ -8,7 +8,7 @@ import pytest
 from dependency_injector import containers, providers
 
 from taskproc_fastapi.container import container_resources, satisfy
-from tests.fastapi.container_kit import Broken, Log, Other, Service, nothing_unhandled, one
+from tests.fastapi.container_kit import Broken, Log, Other, Service, nothing_unhandled, one, shut_down
 
 
 async def test_resources_are_open_between_start_and_end_dependants_closed_first() -> None:
@@ -45,6 +45,8 @@ async def test_the_container_may_be_used_again() -> None:
             found.append((await keeping.async_(), apart()))
     assert [service.parts for service, _ in found] == [(0,), (1,)]
     assert found[0][1] is found[1][1]
+    assert await pool.async_() == 2  # opened by hand, as it is without the app
+    await shut_down(pool)
 
 
 async def test_what_belongs_to_tasks_is_not_opened() -> None:

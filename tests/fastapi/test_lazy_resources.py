@@ -43,15 +43,31 @@ async def test_what_a_method_opens_by_itself_is_closed_with_its_task(where: str)
     assert log.take() == ["+session", "-session"]
 
 
+class Lock:
+    """A resource that may be left only once."""
+
+    held = 0
+
+    def __enter__(self) -> str:
+        self.held += 1
+        return "lock"
+
+    def __exit__(self, *_error: object) -> None:
+        assert self.held == 1
+        self.held -= 1
+
+
 async def test_what_a_method_closes_by_itself_is_not_closed_again() -> None:
     """A method may shut its session down early, and open a new one."""
     log = Log()
     session = providers.ContextLocalResource(log.resource("session"))
     connection = providers.ContextLocalResource(log.async_resource("connection"))
-    scopes = container_scopes(one(it=providers.Factory(Service, session, connection)))
+    lock = providers.ContextLocalResource(Lock)
+    scopes = container_scopes(one(it=providers.Factory(Service, session, connection, lock)))
 
     async def body(scope: Any) -> None:
         await get(scope)
+        lock.shutdown()
         session.shutdown()
         await shut_down(connection)
         assert log.take() == ["+session", "+connection", "-session", "-connection"]

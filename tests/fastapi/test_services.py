@@ -12,7 +12,8 @@ from dependency_injector import containers, providers, resources
 
 from taskproc.errors import ConfigurationError
 from taskproc_fastapi import container_scopes
-from taskproc_fastapi.container import AnyContainer
+from taskproc_fastapi.graph import AnyContainer, everything
+from taskproc_fastapi.resources import guard
 
 T = TypeVar("T")
 
@@ -256,12 +257,11 @@ async def test_what_is_not_known_to_be_a_service_is_not_one() -> None:
         text=providers.Object("text"),
         number=providers.Callable(lambda: 1),
         config=providers.Configuration(),
-        undefined=providers.Dependency(instance_of=Session),
         delegate=providers.Factory(Mailer).provider,
-        nested=providers.Container(Nested),
+        nested=providers.Container(Nested),  # which needs a Session
         items=providers.List(providers.Factory(Session)),
     )
-    assert set(container_scopes(container).provides) == {OtherMailer}
+    assert set(container_scopes(container).provides) == {OtherMailer, Session}
 
 
 async def test_a_selector_counts_by_what_its_options_have_in_common() -> None:
@@ -295,6 +295,20 @@ async def test_overrides_are_honoured_whenever_they_are_set() -> None:
         await mailer(FakeMailer)
     with container.mailer.override(FakeMailer()), container.session.override(Session()):
         assert type(await mailer(Mailer)) is FakeMailer
+
+
+async def test_a_dependency_may_be_satisfied_after_the_start() -> None:
+    """Its type may be named at once; until it is satisfied, another provider of the type counts."""
+    mailer: providers.Dependency[Any] = providers.Dependency(instance_of=Mailer)
+    scopes = container_scopes(one(mailer=mailer))
+    assert Mailer in scopes.provides
+    async with scopes() as scope:
+        with pytest.raises(ConfigurationError, match="no provider"):
+            await got(scope, Mailer)
+        mailer.override(providers.Factory(OtherMailer))
+        assert type(await got(scope, Mailer)) is OtherMailer
+    undefined: providers.Dependency[Any] = providers.Dependency(instance_of=Mailer)
+    assert type(await given(one(undefined=undefined, it=providers.Factory(OtherMailer)), Mailer)) is OtherMailer
 
 
 async def test_an_override_by_another_named_provider_is_no_second_provider() -> None:
@@ -367,8 +381,12 @@ async def test_what_asks_anew_each_time_is_no_captor() -> None:
     """A singleton may hold the provider of a resource, which it calls in each method, and may be overridden."""
     session = providers.ContextLocalResource(Make.iterator)
     captor = providers.Singleton(Mailer, session)
-    captor.override(providers.Factory(Mailer))
+    captor.override(providers.Factory(Mailer, session))
+    nested = providers.Container(Nested)
+    nested.set_provider("session", session)
     container = one(
+        nested=nested,
+        locator=providers.Singleton(Mailer, nested),
         session=session,
         delegating=providers.Singleton(Mailer, session.provider),
         delegated=providers.Singleton(Mailer, providers.DelegatedFactory(Mailer, session)),
@@ -376,3 +394,13 @@ async def test_what_asks_anew_each_time_is_no_captor() -> None:
         local=providers.ContextLocalSingleton(Mailer, session),
     )
     container_scopes(container)
+
+
+def test_what_a_resource_takes_its_function_from_is_not_lost() -> None:
+    """A provider that stands in place of a resource's function is still found when the resource is guarded."""
+    local = providers.ContextLocalSingleton(Session)
+    pool = providers.Resource(providers.Callable(Mailer, local))
+    assert local in everything([pool])
+    guard(pool)
+    assert local in everything([pool])
+    assert "pool → (Callable) → local" in refused(pool=pool, local=local)

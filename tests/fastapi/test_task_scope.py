@@ -1,6 +1,7 @@
 """What a task gets of a dependency-injector container, and when that is closed."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from dependency_injector import providers
 
 from taskproc_fastapi import container_scopes
-from tests.fastapi.container_kit import Broken, Log, Other, Service, get, one, run_task
+from tests.fastapi.container_kit import Broken, Log, Other, Service, as_task, get, one, run_task
 
 
 async def test_a_context_local_resource_is_opened_once_per_task_and_closed_at_its_end() -> None:
@@ -134,16 +135,37 @@ async def test_two_scopes_in_one_context_do_not_share_either() -> None:
     """Where scopes are opened one after the other without a context of their own, each starts anew."""
     log = Log()
     session = providers.ContextLocalResource(log.resource("session"))
-    plain = providers.ContextLocalResource(object)
-    unit = providers.ContextLocalSingleton(Service, session, plain)
-    scopes = container_scopes(one(unit=unit))
-    found: list[Any] = []
-    for _ in range(2):
-        async with scopes() as scope:
-            found.append(await get(scope))
-    assert found[0] is not found[1]
-    assert found[0].parts[1] is not found[1].parts[1]
-    assert log.take() == ["+session", "-session"] * 2
+    unit = providers.ContextLocalSingleton(Service, providers.ContextLocalResource(object))
+    scopes = container_scopes(one(unit=unit, other=providers.Factory(Other, session), session=session))
+
+    async def asked(scope: Any) -> object:
+        return await get(scope, Other)
+
+    async def opened_by_itself(_scope: Any) -> object:
+        return session()
+
+    async def twice(body: Any) -> list[Any]:
+        found: list[Any] = []
+        for _ in range(2):
+            async with scopes() as scope:
+                found.append(await body(scope))
+        return found
+
+    first, second = await as_task(lambda: twice(get))
+    assert first.parts != second.parts
+    assert log.take() == []
+    for body in (asked, opened_by_itself):
+        await as_task(functools.partial(twice, body))
+        assert log.take() == ["+session", "-session"] * 2
+
+
+async def test_after_a_scope_a_resource_works_as_before_it() -> None:
+    """The end of a scope does not reach what is opened later in the same context."""
+    session = providers.ContextLocalResource(Log().resource("session"))
+    async with container_scopes(one(session=session))():
+        pass
+    assert session() == "session"
+    session.shutdown()
 
 
 async def test_what_lives_longer_is_left_alone() -> None:
@@ -158,6 +180,16 @@ async def test_what_lives_longer_is_left_alone() -> None:
     assert first.parts == second.parts
     assert log.take() == ["+pool"]
     pool.shutdown()
+
+
+def test_a_resource_is_guarded_once() -> None:
+    """Several scopes over one container, as apps of several tests have, do not wrap its resources again and again."""
+    session = providers.ContextLocalResource(Log().resource("session"))
+    container = one(session=session)
+    container_scopes(container)
+    guarded = session.provides
+    container_scopes(container)
+    assert session.provides is guarded
 
 
 async def test_an_overriding_resource_is_closed_as_well() -> None:

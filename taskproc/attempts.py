@@ -1,0 +1,187 @@
+"""The attempts that run in this process: started when fetched, ended when they must, kept until they are handed in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from taskproc.attempt import Execute, settlement_of
+from taskproc.context import TaskContext, enter
+from taskproc.hooks import call_hook
+from taskproc.outcome import Outcome
+from taskproc.records import Attempt, Settled, Settlement
+from taskproc.running import Reason, Running
+
+if TYPE_CHECKING:
+    from taskproc.processor import TaskProcessor
+    from taskproc.storage import Storage
+
+__all__ = ["Attempts", "Pending"]
+
+logger = logging.getLogger(__name__)
+
+WATCH_EVERY = 0.05  # seconds between two looks at the deadlines of what runs
+CANCELS_KEPT = 10_000
+
+
+class Pending:
+    """An attempt that has ended and is to be handed in."""
+
+    __slots__ = ("settled", "settlement")
+
+    def __init__(self, settlement: Settlement, settled: asyncio.Future[Settled] | None) -> None:
+        self.settlement = settlement
+        self.settled = settled
+
+    def deliver(self, settled: Settled) -> None:
+        """Tells who waits for it as what the attempt was settled."""
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_result(settled)
+
+
+class Attempts:
+    """What one worker runs; calls `changed()` when a slot is free or something is to be handed in."""
+
+    def __init__(
+        self, processor: TaskProcessor, storage: Storage, execute: Callable[[], Execute], changed: Callable[[], None]
+    ) -> None:
+        self._processor = processor
+        self._storage = storage
+        self._settings = processor.settings
+        self._execute = execute
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._running: set[Running] = set()
+        self._giving_up: set[asyncio.Task[None]] = set()
+        self._canceled: dict[str, None] = {}
+        self.pending: list[Pending] = []
+        self.ahead = 0.0
+        """Redis's clock less this process's monotonic one, seconds."""
+
+    def __len__(self) -> int:
+        """How many slots are taken."""
+        return len(self._running)
+
+    @property
+    def all_handed_in(self) -> bool:
+        return not self.pending and all(run.settled and not run.handing_in for run in self._running)
+
+    def take_pending(self, most: int) -> list[Pending]:
+        """Up to `most` attempts to be handed in, those that ended first."""
+        taken, self.pending = self.pending[:most], self.pending[most:]
+        return taken
+
+    def held(self) -> list[tuple[str, str, Running | None]]:
+        """Id and token of all leases that this worker has, as far as it knows."""
+        unsettled = [run for run in self._running if not run.settled or run.handing_in]
+        running = [(run.attempt.id, run.attempt.token, run) for run in unsettled]
+        return [*running, *((one.settlement.id, one.settlement.token, None) for one in self.pending)]
+
+    # From start to end
+
+    def start(self, attempt: Attempt, leased_at: float) -> None:
+        """Runs a task in an asyncio task and a contextvars context of its own."""
+        run = Running(self._processor, self._storage, attempt, leased_at)
+        self._running.add(run)
+        if attempt.id in self._canceled or attempt.counted_in in self._canceled:
+            run.interrupt("canceled", leased_at)
+        run.task = self._loop.create_task(self._attend(run), context=Context())
+
+    async def _attend(self, run: Running) -> None:
+        try:
+            outcome = await run.until_end(self._execute(), self._settings)
+            if not run.settled:
+                await self._settle(run, run.judge(outcome))
+            elif run.reason == "lost":
+                await self._after(run.ctx, "released")
+        except asyncio.CancelledError:
+            if run.handing_in:  # a cancel meant for the call came late: the attempt goes back
+                self._hand_in(run, Settlement(id=run.attempt.id, token=run.attempt.token, outcome="release"))
+        finally:
+            self._running.discard(run)
+            self._changed()
+
+    async def _settle(self, run: Running, outcome: Outcome) -> None:
+        run.settled = run.handing_in = True
+        now = int((time.monotonic() + self.ahead) * 1000)
+        settlement = await settlement_of(run.ctx, run.attempt, outcome, run.run_time, now, self._settings)
+        settled = self._hand_in(run, settlement)
+        if settled is not None:
+            await self._after(run.ctx, await settled)
+
+    def _hand_in(self, run: Running, settlement: Settlement) -> asyncio.Future[Settled] | None:
+        settled = None if self._settings.on_task_end is None else self._loop.create_future()
+        self.pending.append(Pending(settlement, settled))
+        run.handing_in = False
+        self._changed()
+        return settled
+
+    async def _after(self, ctx: TaskContext, settled: Settled) -> None:
+        ctx.outcome = "released" if settled == "stale" else settled
+        if self._settings.on_task_end is not None:
+            await call_hook(self._settings.on_task_end, self._settings.hook_timeout.total_seconds(), ctx)
+
+    # Ended from outside
+
+    def interrupt_all(self, reason: Reason) -> None:
+        """Makes everything end that runs."""
+        now = time.monotonic()
+        for run in list(self._running):
+            run.interrupt(reason, now)
+
+    def cancel(self, ids: list[str]) -> None:
+        """Cancels what belongs to these batches, or is one of these tasks, now or when it is started."""
+        self._canceled.update(dict.fromkeys(ids))
+        while len(self._canceled) > CANCELS_KEPT:
+            del self._canceled[next(iter(self._canceled))]
+        canceled, now = set(ids), time.monotonic()
+        for run in list(self._running) if canceled else ():
+            if run.attempt.id in canceled or run.attempt.counted_in in canceled:
+                run.interrupt("canceled", now)
+
+    async def watch(self) -> None:
+        """Ends attempts whose time is over, gives up those that do not end, renews leases that are to be renewed."""
+        await asyncio.sleep(WATCH_EVERY)
+        now = time.monotonic()
+        unsettled = [run for run in self._running if not run.settled]
+        for run in unsettled:
+            if now >= run.ends_at:
+                run.expire(now)
+            if run.given_up_at is not None and now >= run.given_up_at:
+                self._give_up(run)
+        renewed = [run for run in unsettled if run.wants_renewal(now)]
+        if renewed:
+            await self._renew(renewed, now)
+
+    def _give_up(self, run: Running) -> None:
+        """Settles an attempt that does not end; its slot stays taken until it does."""
+        logger.warning("task %s (%s) does not end though it was cancelled", run.attempt.id, run.attempt.call)
+
+        async def settle() -> None:
+            enter(run.ctx)
+            await self._settle(run, run.verdict())
+
+        run.settled = run.handing_in = True
+        task = self._loop.create_task(settle(), context=Context())
+        self._giving_up.add(task)
+        task.add_done_callback(self._giving_up.discard)
+
+    async def _renew(self, runs: list[Running], now: float) -> None:
+        leases = [(run.attempt.id, run.attempt.token, run.attempt.invisibility) for run in runs]
+        for run, held in zip(runs, await self._storage.extend(leases), strict=True):
+            if held:
+                run.extended_to(now + run.attempt.invisibility / 1000)
+            else:
+                run.interrupt("lost", now)
+
+    async def abandon(self) -> None:
+        """Leaves behind what does not end: threads go on until the process ends."""
+        tasks = [run.task for run in self._running if run.task is not None] + list(self._giving_up)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
