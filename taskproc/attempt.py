@@ -1,4 +1,4 @@
-"""One attempt: start hook → scope → call → an Outcome. User code may raise whatever it likes; none of it leaves here."""
+"""One attempt: start hook → scope → call → an Outcome. User code may raise what it likes; none of it leaves here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def run_attempt(ctx: TaskContext, execute: Execute, settings: TaskProcesso
     enter(ctx)
     try:
         if settings.on_task_start is not None:
-            await call_hook(settings.on_task_start, settings.hook_timeout.total_seconds(), ctx)
+            await call_hook(settings.on_task_start, settings.hook_timeout, ctx)
         await execute(ctx)
     except (UnknownTask, ArgumentsMismatch) as error:
         return NotKnown(error)
@@ -40,7 +40,7 @@ async def run_attempt(ctx: TaskContext, execute: Execute, settings: TaskProcesso
 
 
 async def settlement_of(
-    ctx: TaskContext, attempt: Attempt, outcome: Outcome, us: int, now: int, settings: TaskProcessorSettings
+    ctx: TaskContext, attempt: Attempt, outcome: Outcome, settings: TaskProcessorSettings, *, us: int, now: int
 ) -> Settlement:
     """What is handed in for the outcome; for a failure the hooks are asked first."""
 
@@ -74,11 +74,11 @@ def _told(error: BaseException) -> dict[str, str]:
 
 async def _report(ctx: TaskContext, error: BaseException, settings: TaskProcessorSettings) -> None:
     if settings.on_task_error is not None:
-        await call_hook(settings.on_task_error, settings.hook_timeout.total_seconds(), ctx, error)
+        await call_hook(settings.on_task_error, settings.hook_timeout, ctx, error)
 
 
 async def _delay(ctx: TaskContext, settings: TaskProcessorSettings) -> int:
     if settings.on_task_failed_delay is None:
         return 0
-    delay = await call_hook(settings.on_task_failed_delay, settings.hook_timeout.total_seconds(), ctx, ctx.retries_left)
+    delay = await call_hook(settings.on_task_failed_delay, settings.hook_timeout, ctx, ctx.retries_left)
     return max(int(delay / _MS), 0) if isinstance(delay, timedelta) else 0

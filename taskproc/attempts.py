@@ -108,7 +108,7 @@ class Attempts:
     async def _settle(self, run: Running, outcome: Outcome) -> None:
         run.settled = run.handing_in = True
         now = int((time.monotonic() + self.ahead) * 1000)
-        settlement = await settlement_of(run.ctx, run.attempt, outcome, run.run_time, now, self._settings)
+        settlement = await settlement_of(run.ctx, run.attempt, outcome, self._settings, us=run.run_time, now=now)
         settled = self._hand_in(run, settlement)
         if settled is not None:
             await self._after(run.ctx, await settled)
@@ -123,7 +123,7 @@ class Attempts:
     async def _after(self, ctx: TaskContext, settled: Settled) -> None:
         ctx.outcome = "released" if settled == "stale" else settled
         if self._settings.on_task_end is not None:
-            await call_hook(self._settings.on_task_end, self._settings.hook_timeout.total_seconds(), ctx)
+            await call_hook(self._settings.on_task_end, self._settings.hook_timeout, ctx)
 
     # Ended from outside
 

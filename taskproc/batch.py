@@ -1,4 +1,7 @@
-"""Collects the calls of a batch, and sends them whole: up to 500 in one step, more in chunks that count only when the last one is there."""
+"""Collects the calls of a batch, and sends them whole: up to 500 in one step, more in chunks.
+
+A batch of several chunks cannot end before its last one is there; if that never comes, the batch is canceled.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Unpack, cast, overload
 
 from taskproc.errors import BatchCanceled, EnqueueError, StorageUnavailable, TaskProcessorError
-from taskproc.options import WHENS, Options, When
+from taskproc.options import WHENS, Options, TaskOptions, When
+from taskproc.records import Chunk
 
 if TYPE_CHECKING:
     from taskproc.sending import Sender
@@ -64,32 +67,21 @@ class Batch:
         """The batch's id, known from the start."""
 
     @overload
-    def on(
-        self, queue: str | None = None, *, when: None = None, delay: timedelta | None = None, delay_until: datetime | None = None,
-        retries: int | None = None, invisibility: timedelta | None = None, auto_extend: bool | None = None,
-    ) -> BatchOn: ...  # fmt: skip
+    def on(self, queue: str | None = None, *, when: None = None, **options: Unpack[TaskOptions]) -> BatchOn: ...
     @overload
+    def on(self, queue: str | None = None, *, when: When, **options: Unpack[TaskOptions]) -> ContinueOn: ...
     def on(
-        self, queue: str | None = None, *, when: When, delay: timedelta | None = None, delay_until: datetime | None = None,
-        retries: int | None = None, invisibility: timedelta | None = None, auto_extend: bool | None = None,
-    ) -> ContinueOn: ...  # fmt: skip
-    def on(
-        self, queue: str | None = None, *, when: When | None = None, delay: timedelta | None = None,
-        delay_until: datetime | None = None, retries: int | None = None, invisibility: timedelta | None = None,
-        auto_extend: bool | None = None,
-    ) -> BatchOn | ContinueOn:  # fmt: skip
-        """Options for one task, or with `when` for a continuation: after `success` (of all tasks), `failed` (some are dead or
-        discarded), `canceled`, or `complete` (any of these).
+        self, queue: str | None = None, *, when: When | None = None, **options: Unpack[TaskOptions]
+    ) -> BatchOn | ContinueOn:
+        """Options for one task, or with `when` for a continuation: after `success` (of all tasks), `failed` (some are
+        dead or discarded), `canceled`, or `complete` (any of these).
         """
-        options = Options(
-            queue=queue or self._defaults.queue, tenant=self._defaults.tenant, delay=delay, delay_until=delay_until, retries=retries,
-            invisibility=invisibility, auto_extend=auto_extend,
-        )  # fmt: skip
+        said = Options(queue=queue or self._defaults.queue, tenant=self._defaults.tenant, **options)
         if when is None:
-            return BatchOn(self, options)
+            return BatchOn(self, said)
         if when not in WHENS:
             raise EnqueueError(f"when={when!r}: a batch ends with one of {', '.join(WHENS)}")
-        return ContinueOn(self, options, when)
+        return ContinueOn(self, said, when)
 
     def enqueue(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Adds a task to the batch; refused calls raise here."""
@@ -180,10 +172,16 @@ class Upload:
         )
 
     async def _send(self, tasks: list[Sending], continuations: list[Sending], *, last: bool) -> bool:
-        answer = await self._storage.add_to_batch(
-            self.batch, self._tenant, chunk=f"{self._producer}{self._sent}", producer=self._producer, create=self._create,
-            previous=f"{self._producer}{self._sent - 1}" if self._sent else None, last=last, tasks=tasks, continuations=continuations,
-        )  # fmt: skip
+        chunk = Chunk(
+            batch=self.batch,
+            tenant=self._tenant,
+            name=f"{self._producer}{self._sent}",
+            previous=f"{self._producer}{self._sent - 1}" if self._sent else None,
+            producer=self._producer,
+            create=self._create,
+            last=last,
+        )
+        answer = await self._storage.add_to_batch(chunk, tasks, continuations)
         if answer != "ok":
             return self._refused(answer)
         self._sent += 1
@@ -198,9 +196,10 @@ class Upload:
             )
         if answer == "broken" or (answer == "missing" and self.has_sent):
             raise StorageUnavailable(
-                f"Redis lost a part of batch {self.batch} that it had accepted (a failover, most likely): the batch is canceled",
-                maybe_accepted=True, task_id=self.batch,
-            )  # fmt: skip
+                f"Redis lost a part of batch {self.batch} that it had accepted (a failover?): the batch is canceled",
+                maybe_accepted=True,
+                task_id=self.batch,
+            )
         if self.has_sent or self._create is not None:
             raise BatchCanceled(f"batch {self.batch} was canceled while it was sent: not all of its tasks were")
         return False
@@ -272,10 +271,10 @@ async def fill(batch: Batch, upload: Upload, build: Build) -> bool:
         if inspect.isawaitable(filled):
             await filled
         elif isinstance(filled, AsyncIterator):
-            async for _ in filled:
+            async for _ in cast("AsyncIterator[object]", filled):
                 await upload.send_full()
         elif isinstance(filled, Iterator):
-            for _ in filled:
+            for _ in cast("Iterator[object]", filled):
                 await upload.send_full()
     except BaseException:
         await asyncio.shield(upload.abandon())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 from taskproc.batch import Build, fill
 from taskproc.errors import NotConnected, TaskProcessorError
-from taskproc.options import Options
+from taskproc.options import OnOptions, Options
 
 if TYPE_CHECKING:
     from taskproc.batch import Batch, Upload
@@ -28,44 +28,36 @@ class Blocking:
     """Calls a processor from any thread but its event loop's."""
 
     def __init__(self, processor: TaskProcessor) -> None:
-        self._processor = processor
+        self.processor = processor
 
     def enqueue(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
         """As `TaskProcessor.enqueue`."""
-        return self.wait(self._processor.enqueue(method, *args, **kwargs))
+        return self.wait(self.processor.enqueue(method, *args, **kwargs))
 
-    def on(
-        self, queue: str | None = None, *, tenant: str | None = None, delay: timedelta | None = None,
-        delay_until: datetime | None = None, retries: int | None = None, invisibility: timedelta | None = None,
-        auto_extend: bool | None = None,
-    ) -> BlockingOn:  # fmt: skip
+    def on(self, queue: str | None = None, **options: Unpack[OnOptions]) -> BlockingOn:
         """As `TaskProcessor.on`."""
-        options = Options(
-            queue=queue, tenant=tenant, delay=delay, delay_until=delay_until, retries=retries, invisibility=invisibility,
-            auto_extend=auto_extend,
-        )  # fmt: skip
-        return BlockingOn(self, options)
+        return BlockingOn(self, Options(queue=queue, **options))
 
     def enqueue_batch(self, queue: str | None, tenant: str | None, build: Build, *, scope: str = "") -> str:
         """As `TaskProcessor.enqueue_batch`; a plain `build` runs in this thread."""
-        batch, upload = self._processor.new_batch(queue, tenant, scope)
+        batch, upload = self.processor.new_batch(queue, tenant, scope)
         self._fill(batch, upload, build)
         return batch.id
 
     def append_batch(self, queue: str | None, tenant: str | None, batch_id: str, build: Build) -> bool:
         """As `TaskProcessor.append_batch`; a plain `build` runs in this thread."""
-        batch, upload = self._processor.more_of_batch(queue, tenant, batch_id)
+        batch, upload = self.processor.more_of_batch(queue, tenant, batch_id)
         return self._fill(batch, upload, build)
 
     def cancel_batch(self, batch_id: str, *, tenant: str | None = None) -> bool:
         """As `TaskProcessor.cancel_batch`."""
-        return self.wait(self._processor.cancel_batch(batch_id, tenant=tenant))
+        return self.wait(self.processor.cancel_batch(batch_id, tenant=tenant))
 
     def _fill(self, batch: Batch, upload: Upload, build: Build) -> bool:
         self._loop()
         filled = build(batch)  # here, in the caller's thread: what it reads may belong to it
         if isinstance(filled, Iterator):
-            return self._fill_as_it_goes(batch, upload, filled)
+            return self._fill_as_it_goes(batch, upload, cast("Iterator[object]", filled))
         return self.wait(fill(batch, upload, lambda _: filled))
 
     def _fill_as_it_goes(self, batch: Batch, upload: Upload, filled: Iterator[object]) -> bool:
@@ -88,7 +80,7 @@ class Blocking:
         return asyncio.run_coroutine_threadsafe(call, loop).result()
 
     def _loop(self) -> asyncio.AbstractEventLoop:
-        loop = self._processor.loop
+        loop = self.processor.loop
         if loop is None:
             raise NotConnected("the processor is not connected: use `blocking` between its start and its end")
         try:
@@ -97,7 +89,7 @@ class Blocking:
             running = None
         if running is loop:
             raise TaskProcessorError(
-                "`blocking` was called in the event loop, which would wait for itself: await the call without `blocking`"
+                "`blocking` was called in the event loop, which would wait for itself: await the call itself"
             )
         return loop
 
@@ -111,8 +103,7 @@ class BlockingOn:
 
     def enqueue(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
         """As `TaskProcessor.enqueue`, with these options."""
-        blocking = self._blocking
-        return blocking.wait(blocking._processor.enqueue_with(self._options, method, args, kwargs))  # noqa: SLF001 - its other half
+        return self._blocking.wait(self._blocking.processor.enqueue_with(self._options, method, args, kwargs))
 
 
 class BlockingContext:

@@ -18,7 +18,7 @@ from taskproc.errors import ConfigurationError
 if TYPE_CHECKING:
     from taskproc.settings import TaskProcessorSettings
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "connect", "send"]
 
 SCHEMES = ("redis", "rediss", "unix")
 _CONNECTIONS = 50  # of the pool for commands; more callers wait their turn
@@ -26,7 +26,7 @@ _CONNECTIONS = 50  # of the pool for commands; more callers wait their turn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Clients to one server. None of them repeats a command by itself: only what can be repeated safely is, elsewhere."""
+    """Clients to one server. None repeats a command by itself: only what can be repeated safely is, elsewhere."""
 
     address: str
     """The server, without credentials."""
@@ -55,13 +55,14 @@ async def connect(settings: TaskProcessorSettings) -> Connection:
     url = settings.redis
     embedded = None
     if url == "embedded" or url.startswith("embedded:"):
-        from taskproc import embedded as embedded_server
+        from taskproc import embedded as embedded_server  # noqa: PLC0415 - few programs have a server of their own
 
         embedded = await asyncio.to_thread(embedded_server.start, url)
         url = f"unix://{quote(embedded.socket)}"
     elif urlsplit(url).scheme not in SCHEMES:
         raise ConfigurationError(
-            f"redis={address_of(url)!r} is not a server address: use redis://host:6379/0, rediss://…, unix:///path, embedded, or embedded:///path"
+            f"redis={address_of(url)!r} is not a server address: use redis://host:6379/0, rediss://…, unix:///path, "
+            "embedded, or embedded:///path"
         )
     timeout = settings.command_timeout.total_seconds()
     try:
@@ -70,6 +71,11 @@ async def connect(settings: TaskProcessorSettings) -> Connection:
         raise ConfigurationError(f"redis={address_of(url)!r} is not a server address: {error}") from None
     address = address_of(settings.redis if embedded is None else f"embedded://{embedded.path}")
     return Connection(address=address, commands=commands, url=url, timeout=timeout, embedded=embedded)
+
+
+async def send(client: redis.asyncio.Redis, *words: Any) -> Any:
+    """The reply to a command, which the driver leaves untyped."""
+    return await client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 def address_of(url: str) -> str:

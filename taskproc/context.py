@@ -1,4 +1,4 @@
-"""What a running task knows of itself: `current_task()` anywhere below the call, or a parameter annotated `TaskContext`."""
+"""What a running task knows of itself: `current_task()` below the call, or a parameter annotated `TaskContext`."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class TaskContext:
     @property
     def blocking(self) -> BlockingContext:
         """`extend_lock` and `get_batch` for `def` tasks, which run in a thread."""
-        from taskproc.blocking import BlockingContext
+        from taskproc.blocking import BlockingContext  # noqa: PLC0415 - it builds on this module
 
         return BlockingContext(self)
 
@@ -160,7 +160,7 @@ class _Current:
 
 
 CURRENT = cast("TaskContext", cast("Any", _Current()))
-"""What a caller passes, or a signature has as default, for a parameter annotated `TaskContext`; the worker fills it in."""
+"""What a caller passes, or a signature has as default, for a parameter annotated `TaskContext`: it is filled in."""
 
 
 def current_task() -> TaskContext:

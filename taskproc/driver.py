@@ -1,6 +1,7 @@
 """Runs scripts and commands, and repeats them while Redis is away.
 
-Everything sent through here may be repeated: a second run of the same request changes nothing. What may not is sent `once`.
+Everything sent through here may be repeated: a second run of the same request changes nothing. What may not is sent
+`once`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from taskproc.connection import Connection
+from taskproc.connection import Connection, send
 from taskproc.errors import ConfigurationError, StorageUnavailable
 from taskproc.keys import Keys
 from taskproc.scripts import scripts
@@ -97,7 +98,7 @@ class Driver:
         payloads: Sequence[bytes] = (),
         subject: str | None = None,
     ) -> Any:
-        """The script's reply; it is repeated for up to `command_timeout`, then StorageUnavailable. `subject`: the id for that error."""
+        """The script's reply, repeated for up to `command_timeout`, then StorageUnavailable (about `subject`)."""
         packed = encode(arg if arg is not None else {})
         return await self.repeat(lambda: self.once(name, keys, packed, payloads), subject)
 
@@ -113,9 +114,7 @@ class Driver:
         self, command: str, text: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes]
     ) -> Any:
         own = self._keys
-        return await self._client.execute_command(
-            command, text, len(keys) + 2, own.meta, *keys, own.none, packed, *payloads
-        )
+        return await send(self._client, command, text, len(keys) + 2, own.meta, *keys, own.none, packed, *payloads)
 
     async def repeat(self, request: Callable[[], Awaitable[T]], subject: str | None = None) -> T:
         """What the request gives, repeated while it fails for reasons that pass."""

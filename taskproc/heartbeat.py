@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 from redis.exceptions import NoScriptError, RedisError
@@ -25,12 +24,16 @@ BEATS_PER_TIMEOUT = 6
 MOST_CANCELS = 1_000
 
 
-class Heartbeat:
-    """Beats for one worker until stopped; tells `answered(known, canceled ids)` from its thread."""
+class Answered(Protocol):
+    """Told what a beat was answered: what is being canceled, and whether the worker is still known."""
 
-    def __init__(
-        self, connection: Connection, keys: Keys, timeout: float, answered: Callable[[str, bool, list[str]], None]
-    ) -> None:
+    def __call__(self, worker: str, canceled: list[str], /, *, known: bool) -> None: ...
+
+
+class Heartbeat:
+    """Beats for one worker until stopped; tells `answered` from its thread."""
+
+    def __init__(self, connection: Connection, keys: Keys, timeout: float, answered: Answered) -> None:
         self._connection = connection
         self._keys = keys
         self._timeout = timeout
@@ -70,7 +73,7 @@ class Heartbeat:
             client, encode({"worker": worker, "timeout": int(self._timeout * 1000), "limit": MOST_CANCELS})
         )
         if not self._stopped.is_set():
-            self._answered(worker, bool(known), [id_.decode() for id_ in ids])
+            self._answered(worker, [id_.decode() for id_ in ids], known=bool(known))
 
     def _run(self, client: redis.Redis, arg: bytes) -> Any:
         script = scripts()["beat"]

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 __all__ = ["call_hook"]
@@ -13,15 +14,15 @@ __all__ = ["call_hook"]
 logger = logging.getLogger(__name__)
 
 
-async def call_hook(hook: Callable[..., Any], timeout: float, *args: Any) -> Any:
-    """What the hook returns; None when it raised or passed `timeout` seconds."""
+async def call_hook(hook: Callable[..., Any], patience: timedelta, *args: Any) -> Any:
+    """What the hook returns; None when it raised or took longer than `patience`."""
     name = getattr(hook, "__qualname__", repr(hook))
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(patience.total_seconds()):
             result = hook(*args)
             return await result if inspect.isawaitable(result) else result
     except TimeoutError:
-        logger.error("hook %s took longer than %g s and was given up", name, timeout)
+        logger.error("hook %s took longer than %s and was given up", name, patience)  # noqa: TRY400 - it says it all
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

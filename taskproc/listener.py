@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
+from taskproc.connection import Connection, send
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskproc.connection import Connection
     from taskproc.keys import Keys
 
 __all__ = ["Events", "WakeTokens"]
@@ -29,7 +30,7 @@ class WakeTokens:
 
     async def take(self) -> str | None:
         """The queue of a token, or None when there was none for `longest` seconds."""
-        taken: Any = await self._client.execute_command("BLPOP", *self._queues, self._longest)
+        taken: Any = await send(self._client, "BLPOP", *self._queues, self._longest)
         return self._queues[taken[0].decode()] if taken else None
 
     async def close(self) -> None:
@@ -55,7 +56,7 @@ class Events:
 
     async def follow(self) -> None:
         """Subscribes, and hands on events until the connection is lost."""
-        pubsub = self._client.pubsub()
+        pubsub: Any = self._client.pubsub()  # the driver types half of it
         try:
             await pubsub.subscribe(self._channel)
             self._hears.on_connected()
@@ -66,7 +67,7 @@ class Events:
                 elif message["type"] == "message":
                     self._hand_on(message["data"].decode())
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await pubsub.aclose()
 
     def _hand_on(self, text: str) -> None:
         match text.split(" "):

@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from taskproc.connection import send
 from taskproc.context import from_ms
 from taskproc.models import BatchInfo, BatchState, QueueInfo, TaskInfo, TaskState, WorkerInfo
 from taskproc.names import is_fair
-from taskproc.records import CALL
+from taskproc.records import CALL, batch_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -36,7 +37,7 @@ class Looking:
         self._client = client
 
     async def _command(self, *words: Any) -> Any:
-        return await self._driver.repeat(lambda: self._client.execute_command(*words))
+        return await self._driver.repeat(lambda: send(self._client, *words))
 
     # Batches
 
@@ -55,7 +56,7 @@ class Looking:
 
     async def tasks(self, ids: Sequence[str]) -> list[TaskInfo]:
         """Those of `ids` that have not ended, in the same order."""
-        rows = await self._driver.run("read_tasks", arg={"ids": ids}) if ids else []
+        rows: list[Any] = await self._driver.run("read_tasks", arg={"ids": ids}) if ids else []
         return [_task_info(id_, row) for id_, row in zip(ids, rows, strict=True) if row]
 
     async def ready(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
@@ -78,7 +79,7 @@ class Looking:
         return [id_.decode() for id_ in found]
 
     async def position(self, task: TaskInfo) -> int | None:
-        """How many are before a ready task in its list, tombstones included; None when it is not among the first 100,000."""
+        """How many are before a ready task in its list, tombstones included; None if more than 100,000."""
         key = self._keys.ready(task.queue, task.tenant if is_fair(task.queue) else None)
         found = await self._command("LPOS", key, task.task_id, "MAXLEN", 100_000)
         return None if found is None else int(found)
@@ -97,7 +98,7 @@ class Looking:
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def _select(self, page: Page, state: TaskState, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
-        """`take` of the tasks in a state, and of a tenant, after the first `skip`: an index may hold others, or tombstones."""
+        """`take` of the tasks in a state, and of a tenant, after the first `skip`: an index may hold tombstones too."""
         selected: list[TaskInfo] = []
         position = 0
         while len(selected) < skip + take:
@@ -140,7 +141,9 @@ class Looking:
     # Queues, workers, tenants
 
     async def queues(self, names: Sequence[str]) -> list[QueueInfo]:
-        rows = await self._driver.run("read_queues", arg={"queues": names, "tenants": MOST_TENANTS}) if names else []
+        if not names:
+            return []
+        rows: list[Any] = await self._driver.run("read_queues", arg={"queues": names, "tenants": MOST_TENANTS})
         return [_queue_info(name, row) for name, row in zip(names, rows, strict=True)]
 
     async def queue_of(self, name: str, tenant: str) -> QueueInfo:
@@ -176,13 +179,22 @@ class Looking:
 
 
 def _batch_info(row: list[Any]) -> BatchInfo:
-    id_, tenant, scope, start, end, total, done, failed, canceled, duration, cancel = row
-    counts = int(total), int(done), int(failed), int(canceled)
+    id_, tenant, scope, start, end, *counts, duration, cancel = row
+    total, done, failed, canceled = map(int, counts)
     return BatchInfo(
-        id=id_.decode(), tenant=tenant.decode(), scope=scope.decode(), state=_batch_state(cancel, end, counts[2]),
-        start=from_ms(int(start)), end=None if end is None else from_ms(int(end)), total=counts[0], done=counts[1], failed=counts[2],
-        canceled=counts[3], remaining=counts[0] - counts[1] - counts[2] - counts[3], duration=int(duration) / 1_000_000,
-    )  # fmt: skip
+        id=id_.decode(),
+        tenant=tenant.decode(),
+        scope=scope.decode(),
+        state=_batch_state(cancel, end, failed),
+        start=from_ms(int(start)),
+        end=None if end is None else from_ms(int(end)),
+        total=total,
+        done=done,
+        failed=failed,
+        canceled=canceled,
+        remaining=total - done - failed - canceled,
+        duration=int(duration) / 1_000_000,
+    )
 
 
 def _batch_state(cancel: bytes | None, end: bytes | None, failed: int) -> BatchState:
@@ -194,36 +206,53 @@ def _batch_state(cancel: bytes | None, end: bytes | None, failed: int) -> BatchS
 
 
 def _task_info(id_: str, row: list[Any]) -> TaskInfo:
-    state, queue, tenant, call, topic, retries, failures, enqueued, died, kind, message, trace, _token, at = row
+    state, queue, tenant, call, topic, retries, failures, enqueued, died, *error, _token, at = row
     failed, shown = int(failures or 0), STATES[state]
     attempt = max(failed if shown == "dead" else failed + 1, 1)
-    head, dot, _ = id_.partition(".")
+    kind, message, trace = (None if text is None else text.decode() for text in error)
     return TaskInfo(
-        task_id=id_, tenant=tenant.decode(), queue=queue.decode(), batch_id=head if dot and ":" not in id_ else None,
-        topic=CALL if topic is None else topic.decode(), call=call.decode(), state=shown, retries=int(retries), attempt=attempt,
-        retries_left=max(int(retries) - attempt, 0), enqueued_at=from_ms(int(enqueued)),
+        task_id=id_,
+        tenant=tenant.decode(),
+        queue=queue.decode(),
+        batch_id=batch_of(id_),
+        topic=CALL if topic is None else topic.decode(),
+        call=call.decode(),
+        state=shown,
+        retries=int(retries),
+        attempt=attempt,
+        retries_left=max(int(retries) - attempt, 0),
+        enqueued_at=from_ms(int(enqueued)),
         due_at=from_ms(float(at)) if at is not None and shown == "delayed" else None,
-        died_at=None if died is None else from_ms(int(died)), error_type=_text(kind), error_message=_text(message),
-        traceback=_text(trace),
-    )  # fmt: skip
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
+        died_at=None if died is None else from_ms(int(died)),
+        error_type=kind,
+        error_message=message,
+        traceback=trace,
+    )
 
 
 def _queue_info(name: str, row: list[Any]) -> QueueInfo:
     ready, leased, delayed, dead, tenants = row
     pairs = cast("list[bytes]", tenants)
     return QueueInfo(
-        name=name, length=int(ready), running=leased, delayed=delayed, deadletter=dead,
+        name=name,
+        length=int(ready),
+        running=leased,
+        delayed=delayed,
+        deadletter=dead,
         tenants={tenant.decode(): int(count) for tenant, count in zip(pairs[::2], pairs[1::2], strict=True)},
-    )  # fmt: skip
+    )
 
 
 def _worker_info(row: list[Any]) -> WorkerInfo:
     id_, alive_until, running, host, pid, since, queues, slots, version = row
     return WorkerInfo(
-        id=id_.decode(), host=host.decode(), pid=int(pid), since=from_ms(int(since)), queues=queues.decode().split(" "),
-        max_workers=int(slots), running=running, version=version.decode(), alive_until=from_ms(float(alive_until)),
-    )  # fmt: skip
+        id=id_.decode(),
+        host=host.decode(),
+        pid=int(pid),
+        since=from_ms(int(since)),
+        queues=queues.decode().split(" "),
+        max_workers=int(slots),
+        running=running,
+        version=version.decode(),
+        alive_until=from_ms(float(alive_until)),
+    )

@@ -1,4 +1,4 @@
-"""What every worker does for all: takes back the tasks of dead ones, ends overdue attempts, starts due tasks, cleans up.
+"""What every worker does for all: takes back dead workers' tasks, ends overdue attempts, starts due tasks, cleans up.
 
 Each duty is a script that any number of workers may run at any time; there is no leader and no lock.
 """
@@ -70,7 +70,7 @@ class Maintenance:
             error = WorkerLost(
                 f"the workers of task {attempt.id} died {self._settings.max_recoveries} times while they ran it"
             )
-            await call_hook(self._settings.on_task_error, self._settings.hook_timeout.total_seconds(), ctx, error)
+            await call_hook(self._settings.on_task_error, self._settings.hook_timeout, ctx, error)
 
     async def _push_back(self) -> None:
         """Of all queues, also those that nobody serves; and what producers left behind that died."""

@@ -1,8 +1,7 @@
-"""What a look at the system gives. All are plain data, and usable as FastAPI response models; datetimes are aware, in UTC."""
+"""What a look at the system gives: plain data, usable as FastAPI response models; datetimes are aware, in UTC."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -43,7 +42,7 @@ class QueueInfo:
     running: int
     delayed: int
     deadletter: int
-    tenants: Mapping[str, int] = field(default_factory=dict)
+    tenants: dict[str, int] = field(default_factory=dict[str, int])
     """In a fair queue: how many tasks of each tenant are ready (the first 1,000 tenants)."""
 
 

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypedDict
 
 from taskproc.errors import EnqueueError
 from taskproc.names import queue_name, tenant_name
 
-__all__ = ["Options", "When", "milliseconds"]
+__all__ = ["OnOptions", "Options", "TaskOptions", "When", "milliseconds"]
 
 When = Literal["success", "failed", "canceled", "complete"]
 """The outcome of a batch that a continuation waits for; `complete` is any."""
 
 WHENS = ("success", "failed", "canceled", "complete")
+
+
+class TaskOptions(TypedDict, total=False):
+    """What `batch.on(…)` takes beside the queue."""
+
+    delay: timedelta | None
+    delay_until: datetime | None
+    """Aware; what is past means now."""
+    retries: int | None
+    """How many failures are allowed."""
+    invisibility: timedelta | None
+    auto_extend: bool | None
+
+
+class OnOptions(TaskOptions, total=False):
+    """What `tasks.on(…)` takes beside the queue."""
+
+    tenant: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

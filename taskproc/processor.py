@@ -1,4 +1,4 @@
-"""What an application calls: enqueue, batches, cancel, pause, dead letters, looking; and `run()`, which starts a worker."""
+"""What an application calls: enqueue, batches, cancel, pause, dead letters, looking; and `run()`, a worker."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
 
 from taskproc.batch import Batch, BatchContext, Build, OpenBatches, Upload, fill
 from taskproc.blocking import Blocking
@@ -23,7 +22,7 @@ from taskproc.explaining import explain
 from taskproc.looking import Looking
 from taskproc.models import BatchInfo, QueueInfo, TaskInfo, WorkerInfo
 from taskproc.names import queue_name, tenant_name
-from taskproc.options import Options
+from taskproc.options import OnOptions, Options
 from taskproc.scopes import Scopes, as_scopes
 from taskproc.sending import Sender
 from taskproc.settings import TaskProcessorSettings
@@ -66,9 +65,10 @@ class _Open:
 
 
 class TaskProcessor:
-    """Hands method calls to workers, and runs one itself on `run()`. Connected inside `async with processor`.
+    """Hands method calls to workers, and is one itself during `run()`. Connected inside `async with processor`.
 
-    `scopes` give the services whose methods tasks call: `factories({…})`, a dishka container, or what a plugin makes of another.
+    `scopes` give the services whose methods tasks call: `factories({…})`, a dishka container, or what a plugin makes
+    of another.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TaskProcessor:
     ) -> None:
         self.settings = settings if settings is not None else TaskProcessorSettings()
         self.execute: Execute = self._execute
-        """What a worker does with a task: opens a scope and lets the executor call the method. Assign another to replace it."""
+        """What a worker does with a task: opens a scope, lets the executor call the method. May be replaced."""
         self._given_executor = executor
         self._threads = Threads(self.settings.max_workers)
         self._open: _Open | None = None
@@ -148,8 +148,8 @@ class TaskProcessor:
         return self._open
 
     async def run(self) -> None:
-        """Runs tasks of `settings.queues` until cancelled or `stop()`. Running ones may then end within `shutdown_grace`;
-        the rest is cancelled and handed back.
+        """Runs tasks of `settings.queues` until cancelled or `stop()`. Running ones may then end within
+        `shutdown_grace`; the rest is cancelled and handed back.
         """
         opened = self._opened()
         if self._worker is not None:
@@ -188,7 +188,9 @@ class TaskProcessor:
     # Enqueue
 
     async def enqueue(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Hands the call to the background; the task's id. EnqueueError when it is refused, StorageUnavailable when Redis is away."""
+        """Hands the call to the background; the task's id. EnqueueError when it is refused, StorageUnavailable when
+        Redis is away for longer than `command_timeout`.
+        """
         return await self.enqueue_with(PLAIN, method, args, kwargs)
 
     async def enqueue_with(
@@ -200,17 +202,11 @@ class TaskProcessor:
         await storage.enqueue([self._sender.call(method, args, kwargs, options, id_)])
         return id_
 
-    def on(
-        self, queue: str | None = None, *, tenant: str | None = None, delay: timedelta | None = None,
-        delay_until: datetime | None = None, retries: int | None = None, invisibility: timedelta | None = None,
-        auto_extend: bool | None = None,
-    ) -> On:  # fmt: skip
-        """Options for one task. `delay_until` is aware; what is past means now. `retries` counts the failures allowed."""
-        options = Options(
-            queue=queue, tenant=tenant, delay=delay, delay_until=delay_until, retries=retries, invisibility=invisibility,
-            auto_extend=auto_extend,
-        )  # fmt: skip
-        return On(self, options)
+    def on(self, queue: str | None = None, **options: Unpack[OnOptions]) -> On:
+        """Options for one task: `delay` or `delay_until` (aware; the past means now), `tenant`, `retries` (failures
+        allowed), `invisibility`, `auto_extend`. They win over those of `@background`.
+        """
+        return On(self, Options(queue=queue, **options))
 
     @property
     def blocking(self) -> Blocking:
@@ -230,7 +226,9 @@ class TaskProcessor:
         return batch.id
 
     async def append_batch(self, queue: str | None, tenant: str | None, batch_id: str, build: Build) -> bool:
-        """Adds what `build(batch)` collects to a batch, which runs again if it had ended. False: no such batch, or canceled."""
+        """Adds what `build(batch)` collects to a batch, which runs again if it had ended. False: no such batch, or it
+        was canceled.
+        """
         batch, upload = self.more_of_batch(queue, tenant, batch_id)
         return await fill(batch, upload, build)
 
@@ -279,11 +277,16 @@ class TaskProcessor:
         return await self._looking().is_paused()
 
     async def retry_dead_tasks(
-        self, queue: str, retries: int | None = None, count: int | None = None, *, task_ids: Sequence[str] | None = None,
+        self,
+        queue: str,
+        retries: int | None = None,
+        count: int | None = None,
+        *,
+        task_ids: Sequence[str] | None = None,
         tenant: str | None = None,
-    ) -> int:  # fmt: skip
-        """Lets dead tasks run again: all of the queue, the `count` that died first, or those named; how many. They have as many
-        retries as before, or `retries`. Those of canceled batches stay dead.
+    ) -> int:
+        """Lets dead tasks run again: all of the queue, the `count` that died first, or those named; how many. They have
+        as many retries as before, or `retries`. Those of canceled batches stay dead.
         """
         checked = Options(retries=retries).retries
         storage = self._opened().storage
@@ -308,7 +311,7 @@ class TaskProcessor:
         return found[0] if found and tenant in (None, found[0].tenant) else None
 
     async def explain(self, task_id: str, *, tenant: str | None = None) -> str:
-        """Why a task does not run: paused, delayed, behind others, not served, running elsewhere, dead with what error."""
+        """Why a task does not run: paused, delayed, behind others, not served, running, dead with what error."""
         return await explain(self._looking(), task_id, tenant)
 
     async def get_batch(self, batch_id: str, *, tenant: str | None = None) -> BatchInfo | None:

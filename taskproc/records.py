@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import field
 
-__all__ = ["CALL", "Attempt", "NewTask", "Settled", "Settlement", "attempt_from"]
+__all__ = ["CALL", "Attempt", "Chunk", "NewTask", "Request", "Settled", "Settlement", "attempt_from", "batch_of"]
 
 CALL = "call.v1"
 """The topic of method calls as this version writes them; records of this topic do not store it."""
@@ -32,6 +32,31 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     awaited: str | None = field(name="w", default=None)
     wait: int | None = field(name="y", default=None)
     wait_until: int | None = field(name="z", default=None)
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of a batch, beside its tasks."""
+
+    batch: str
+    tenant: str
+    name: str
+    previous: str | None = None
+    """The chunk that its producer sent before it."""
+    producer: str
+    create: dict[str, str] | None = None
+    """Of a new batch: its queue and scope."""
+    last: bool
+    """Seals the batch, as far as this producer goes."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker asks for: as many tasks as it has free slots."""
+
+    worker: str
+    nonce: int
+    slots: int
+    queues: Sequence[str] = ()
+    max_recoveries: int = 1
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,8 +95,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     @property
     def batch_id(self) -> str | None:
-        head, dot, _ = self.id.partition(".")
-        return head if dot and ":" not in self.id else None
+        return batch_of(self.id)
 
     @property
     def counted_in(self) -> str | None:
@@ -85,6 +109,12 @@ class Attempt(msgspec.Struct, frozen=True):
     @property
     def attempt(self) -> int:
         return self.failures + 1
+
+
+def batch_of(task_id: str) -> str | None:
+    """The batch of a task is part of its id."""
+    head, dot, _ = task_id.partition(".")
+    return head if dot and ":" not in task_id else None
 
 
 def attempt_from(row: Sequence[Any], token: str) -> Attempt:

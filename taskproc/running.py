@@ -31,8 +31,18 @@ class Running:
     """The worker's side of one attempt."""
 
     __slots__ = (
-        "attempt", "began", "ctx", "ends_at", "given_up_at", "handing_in", "in_thread", "reason", "settled", "storage", "task",
-    )  # fmt: skip
+        "attempt",
+        "began",
+        "ctx",
+        "ends_at",
+        "given_up_at",
+        "handing_in",
+        "in_thread",
+        "reason",
+        "settled",
+        "storage",
+        "task",
+    )
 
     def __init__(self, processor: TaskProcessor, storage: Storage, attempt: Attempt, leased_at: float) -> None:
         self.attempt = attempt
@@ -58,6 +68,10 @@ class Running:
         """Microseconds since the attempt began."""
         return 0 if self.began is None else max(int((time.monotonic() - self.began) * 1_000_000), 1)
 
+    def is_ending(self) -> bool:
+        """It was told to end."""
+        return self.reason is not None
+
     async def extend(self, by: timedelta) -> bool:
         """Extends the lease in Redis and here; False when it is lost."""
         asked = time.monotonic()
@@ -71,18 +85,17 @@ class Running:
     async def until_end(self, execute: Execute, settings: TaskProcessorSettings) -> Outcome:
         """Runs the attempt in the current asyncio task."""
         self.began = time.monotonic()
-        if self.reason is not None:  # it was to end before it began
+        if self.is_ending():
             return Interrupted()
         outcome = await run_attempt(self.ctx, execute, settings)
-        if self.reason is not None and self.task is not None:
+        if self.is_ending() and self.task is not None:
             self.task.uncancel()
         return outcome
 
     def wants_renewal(self, now: float) -> bool:
         """Whether `auto_extend` is due: when a third of the time has passed."""
-        return (
-            self.attempt.auto_extend and self.reason is None and self.ends_at - now < self.attempt.invisibility / 1500
-        )
+        left = self.ends_at - now
+        return self.attempt.auto_extend and not self.is_ending() and left < self.attempt.invisibility / 1500
 
     def extended_to(self, ends_at: float) -> None:
         self.ends_at = max(self.ends_at, ends_at)
@@ -124,6 +137,6 @@ class Running:
 
     def _timeout(self) -> TaskTimeoutError:
         return TaskTimeoutError(
-            f"it ran longer than its invisibility of {self.attempt.invisibility / 1000:g} s: give it more by on(invisibility=…), "
-            "extend_lock() or auto_extend"
+            f"it ran longer than its invisibility of {self.attempt.invisibility / 1000:g} s: give it more by "
+            "on(invisibility=…), extend_lock() or auto_extend"
         )

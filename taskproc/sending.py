@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from taskproc.calls import Background, Calls
 from taskproc.errors import PayloadTooLarge
 from taskproc.executor import Executor, JsonExecutor
@@ -43,8 +45,8 @@ class Sender:
         data = self._executor.serialize(method, args, kwargs)
         if len(data) > self._settings.max_payload:
             raise PayloadTooLarge(
-                f"the arguments of {name} take {len(data):,} bytes, more than max_payload ({self._settings.max_payload:,}): "
-                "store what is large elsewhere and pass its key"
+                f"the arguments of {name} take {len(data):,} bytes, more than max_payload "
+                f"({self._settings.max_payload:,}): store what is large elsewhere and pass its key"
             )
         return self._task(name, options, background, id_), data
 
@@ -53,7 +55,7 @@ class Sender:
     ) -> Sending:
         """A task that waits for the outcome of its batch; its delay counts from there."""
         task, data = self.call(method, args, kwargs, replace(options, delay=None, delay_until=None))
-        return _awaiting(task, when, options), data
+        return structs.replace(task, awaited=when, wait=options.after, wait_until=options.at), data
 
     def _describe(self, method: Callable[..., object]) -> tuple[str, Background]:
         target = self._calls.name(method) if self._own else self._calls.describe(method)
@@ -75,13 +77,6 @@ class Sender:
             after=options.after,
             at=options.at,
         )
-
-
-def _awaiting(task: NewTask, when: When, options: Options) -> NewTask:
-    return NewTask(
-        queue=task.queue, tenant=task.tenant, call=task.call, topic=task.topic, retries=task.retries,
-        invisibility=task.invisibility, auto_extend=task.auto_extend, awaited=when, wait=options.after, wait_until=options.at,
-    )  # fmt: skip
 
 
 def _first(*choices: bool | None) -> bool:

@@ -76,7 +76,7 @@ class TaskProcessorSettings(BaseSettings):
         env_prefix="TASKPROC_", env_file=".env", extra="ignore", validate_assignment=True, validate_default=True
     )
 
-    redis: str = Field("redis://localhost:6379/0", repr=False)
+    redis: str = Field(default="redis://localhost:6379/0", repr=False)
     """Where Redis or Valkey is: `redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/name`, `redis+cluster://h1,h2`,
     `embedded` or `embedded:///path`."""
     prefix: str = "{taskproc}"
@@ -87,9 +87,9 @@ class TaskProcessorSettings(BaseSettings):
     """Where tasks go that name no queue."""
     tenant: Annotated[str, AfterValidator(tenant_name)] = "default"
     """Whose tasks are those that name no tenant."""
-    max_workers: int = Field(20, ge=1, le=10_000)
+    max_workers: int = Field(default=20, ge=1, le=10_000)
     """How many tasks run at a time in this process; also the size of its thread pool."""
-    retries: int = Field(3, ge=1)
+    retries: int = Field(default=3, ge=1)
     """Failures allowed: with 3, the third failed attempt is the last."""
     invisibility: PositiveDuration = timedelta(minutes=5)
     """How long an attempt may run unless it extends its lock."""
@@ -113,7 +113,7 @@ class TaskProcessorSettings(BaseSettings):
     """False: `add_task_processor_executor()` and `processor.run()` by the plugin run nothing here."""
     worker_timeout: PositiveDuration = timedelta(seconds=10)
     """Without a heartbeat for this long, a worker is dead and its tasks go back."""
-    max_recoveries: int = Field(3, ge=1)
+    max_recoveries: int = Field(default=3, ge=1)
     """The how-manieth take-back from a dead worker puts a task into the dead letters."""
     unknown_task_grace: Duration = timedelta(minutes=10)
     """How long a task that this worker does not know is put back for others before it is dead-lettered."""
@@ -123,16 +123,16 @@ class TaskProcessorSettings(BaseSettings):
     """How long a call is repeated while Redis is away before it raises StorageUnavailable."""
     hook_timeout: PositiveDuration = timedelta(seconds=10)
     """How long a hook may take before it is given up."""
-    max_payload: int = Field(1024 * 1024, ge=1)
+    max_payload: int = Field(default=1024 * 1024, ge=1)
     """The most bytes that the encoded arguments of one task may take."""
     allowed_modules: Names = []
     """Packages whose functions may be run without `@background`, and be imported for it."""
 
-    on_task_start: TaskHook | None = Field(None, repr=False)
+    on_task_start: TaskHook | None = Field(default=None, repr=False)
     """`(ctx)`, before the scope opens."""
-    on_task_end: TaskHook | None = Field(None, repr=False)
+    on_task_end: TaskHook | None = Field(default=None, repr=False)
     """`(ctx)`, after each attempt, with `ctx.outcome` set and its batch counted."""
-    on_task_error: ErrorHook | None = Field(None, repr=False)
+    on_task_error: ErrorHook | None = Field(default=None, repr=False)
     """`(ctx, error)`, after each failed attempt."""
     on_task_failed_delay: DelayHook | None = Field(default_factory=backoff, repr=False)
     """`(ctx, retries_left)`: how long to wait before the next attempt; None is at once."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from taskproc.connection import Connection
 from taskproc.driver import Driver, encode
 from taskproc.errors import ConfigurationError
 from taskproc.keys import Keys
-from taskproc.records import Attempt, NewTask, Settled, Settlement, attempt_from
+from taskproc.records import Attempt, Chunk, NewTask, Request, Settled, Settlement, attempt_from
 
 __all__ = ["AddedToBatch", "Exchange", "Sending", "Storage"]
 
@@ -49,8 +49,8 @@ class Storage:
         found = (await self.driver.run("open_store", arg={"schema": SCHEMA})).decode()
         if found != SCHEMA:
             raise ConfigurationError(
-                f"the data under prefix {self.keys.prefix!r} have layout {found}, this version of taskproc has {SCHEMA}: "
-                "use another prefix, or the version that wrote them"
+                f"the data under prefix {self.keys.prefix!r} have layout {found}, this version of taskproc has "
+                f"{SCHEMA}: use another prefix, or the version that wrote them"
             )
 
     # Producing
@@ -64,27 +64,19 @@ class Storage:
         return added
 
     async def add_to_batch(
-        self,
-        batch: str,
-        tenant: str,
-        *,
-        chunk: str,
-        previous: str | None,
-        producer: str,
-        create: Mapping[str, str] | None,
-        last: bool,
-        tasks: Sequence[Sending],
-        continuations: Sequence[Sending],
+        self, chunk: Chunk, tasks: Sequence[Sending], continuations: Sequence[Sending]
     ) -> AddedToBatch:
         """Adds a chunk, once; the first one of a new batch creates it, the last one of a producer seals it."""
         arg = {
-            "batch": batch, "tenant": tenant, "chunk": chunk, "previous": previous, "producer": producer, "create": create, "last": last,
-            "keep": OPEN_FOR_MS, "tasks": [task for task, _ in tasks], "continuations": [task for task, _ in continuations],
-        }  # fmt: skip
-        keys = (self.keys.tenants, self.keys.open)
+            "chunk": chunk,
+            "keep": OPEN_FOR_MS,
+            "tasks": [task for task, _ in tasks],
+            "continuations": [task for task, _ in continuations],
+        }
         payloads = [data for _, data in (*tasks, *continuations)]
-        result: bytes = await self.driver.run("add_to_batch", keys, arg, payloads, subject=batch)
-        return result.decode()  # type: ignore[return-value]
+        keys = (self.keys.tenants, self.keys.open)
+        result: bytes = await self.driver.run("add_to_batch", keys, arg, payloads, subject=chunk.batch)
+        return cast("AddedToBatch", result.decode())
 
     async def keep_open(self, entries: Sequence[str]) -> list[bool]:
         """Keeps unsealed batches (`batch/producer`) from counting as abandoned; False for those given up already."""
@@ -124,33 +116,20 @@ class Storage:
 
     # Working
 
-    async def register(self, worker: str, timeout: int, about: Mapping[str, object]) -> int:
+    async def register(self, worker: str, patience: int, about: Mapping[str, object]) -> int:
         """Makes a worker known; Redis's time."""
         return int(
-            await self.driver.run("register", (self.keys.workers,), {"worker": worker, "timeout": timeout, **about})
+            await self.driver.run("register", (self.keys.workers,), {"worker": worker, "timeout": patience, **about})
         )
 
-    async def exchange(
-        self,
-        worker: str,
-        nonce: int,
-        slots: int,
-        queues: Sequence[str],
-        max_recoveries: int,
-        settlements: Sequence[Settlement],
-    ) -> Exchange:
-        """Settles attempts and fetches up to `slots` others. Sent once: on any error, `settle` again, then `resync`."""
-        arg = {
-            "worker": worker, "nonce": nonce, "slots": slots, "queues": queues, "max_recoveries": max_recoveries,
-            "settlements": settlements,
-        }  # fmt: skip
-        packed = encode(arg)
-        reply = await self.driver.once("exchange", (self.keys.workers,), packed)
-        return _exchanged(reply, f"{worker}:{nonce}")
+    async def exchange(self, request: Request, settlements: Sequence[Settlement]) -> Exchange:
+        """Settles attempts and fetches others. Sent once: on any error, `settle` again, then `resync`."""
+        reply = await self.driver.once("exchange", (self.keys.workers,), encode(_exchange_arg(request, settlements)))
+        return _exchanged(reply, f"{request.worker}:{request.nonce}")
 
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[Settled]:
         """Settles attempts, each once however often it is sent: repeated, it reports `stale`."""
-        arg = {"worker": worker, "nonce": 0, "slots": 0, "settlements": settlements}
+        arg = _exchange_arg(Request(worker=worker, nonce=0, slots=0), settlements)
         return _exchanged(await self.driver.run("exchange", (self.keys.workers,), arg), "").settled
 
     async def extend(self, leases: Sequence[tuple[str, str, int]]) -> list[bool]:
@@ -158,9 +137,9 @@ class Storage:
         arg = {"leases": [{"id": id_, "token": token, "ms": ms} for id_, token, ms in leases]}
         return [bool(held) for held in await self.driver.run("extend", arg=arg)]
 
-    async def beat(self, worker: str, timeout: int) -> bool:
-        """A sign of life from the event loop, beside those of the heartbeat thread; whether the worker is still known."""
-        arg = {"worker": worker, "timeout": timeout, "limit": 1}
+    async def beat(self, worker: str, patience: int) -> bool:
+        """A sign of life beside those of the heartbeat's thread; whether the worker is still known."""
+        arg = {"worker": worker, "timeout": patience, "limit": 1}
         return bool((await self.driver.run("beat", (self.keys.workers, self.keys.canceled), arg))[0])
 
     async def canceled(self) -> list[str]:
@@ -186,20 +165,20 @@ class Storage:
 
     # Maintenance
 
-    async def reap(self, timeout: int, max_recoveries: int) -> tuple[bool, list[Attempt]]:
+    async def reap(self, patience: int, max_recoveries: int) -> tuple[bool, list[Attempt]]:
         """Takes back tasks of one dead worker; whether there is more to do, and the tasks that were lost for good."""
-        arg = {"timeout": timeout, "max_recoveries": max_recoveries, "limit": 200}
+        arg = {"timeout": patience, "max_recoveries": max_recoveries, "limit": 200}
         more, lost = await self.driver.run("reap", (self.keys.workers,), arg)
         return bool(more), [attempt_from(row, "") for row in lost]
 
-    async def tend(self, queues: Sequence[str], timeout: int, *, deadletter: bool) -> bool:
+    async def tend(self, queues: Sequence[str], patience: int, *, deadletter: bool) -> bool:
         """Starts due tasks and fails overdue attempts; whether there is more to do."""
-        arg = {"queues": queues, "timeout": timeout, "deadletter": deadletter, "limit": 200}
+        arg = {"queues": queues, "timeout": patience, "deadletter": deadletter, "limit": 200}
         return bool(await self.driver.run("tend", arg=arg))
 
-    async def cancel_abandoned(self, timeout: int) -> bool:
+    async def cancel_abandoned(self, patience: int) -> bool:
         """Cancels batches whose producer died before they were whole; whether there may be more."""
-        return bool(await self.driver.run("cancel_abandoned", (self.keys.open,), {"timeout": timeout, "limit": 20}))
+        return bool(await self.driver.run("cancel_abandoned", (self.keys.open,), {"timeout": patience, "limit": 20}))
 
     async def clean_up(self, retention: int) -> bool:
         """Removes ended batches past their retention; whether there is more to do."""
@@ -209,6 +188,10 @@ class Storage:
     async def forget_queue(self, queue: str) -> bool:
         """Takes a queue off the list of queues if it is empty."""
         return bool(await self.driver.run("forget_queue", (self.keys.queues,), {"queue": queue}))
+
+
+def _exchange_arg(request: Request, settlements: Sequence[Settlement]) -> dict[str, object]:
+    return {"request": request, "settlements": settlements}
 
 
 def _exchanged(reply: list[Any], token: str) -> Exchange:

@@ -21,7 +21,7 @@ from taskproc.errors import TaskProcessorError
 from taskproc.heartbeat import Heartbeat
 from taskproc.listener import Events, WakeTokens
 from taskproc.maintenance import Maintenance
-from taskproc.records import Settled
+from taskproc.records import Request, Settled
 from taskproc.supervised import supervised
 
 if TYPE_CHECKING:
@@ -178,10 +178,15 @@ class Worker:
         settlements = [one.settlement for one in pending]
         asked_at = self._asked_at = time.monotonic()
         settings = self._settings
+        request = Request(
+            worker=self.id,
+            nonce=self._nonce,
+            slots=slots,
+            queues=settings.queues,
+            max_recoveries=settings.max_recoveries,
+        )
         try:
-            reply = await self._storage.exchange(
-                self.id, self._nonce, slots, settings.queues, settings.max_recoveries, settlements
-            )
+            reply = await self._storage.exchange(request, settlements)
         except (RedisError, OSError) as error:
             logger.warning("worker %s: no answer to a fetch (%s: %s)", self.id, type(error).__name__, error)
             self._unsure = self._again = True
@@ -294,7 +299,7 @@ class Worker:
         self._heartbeat.continue_as(self.id)
         self._unknown = False
 
-    def _beat_answered(self, worker: str, known: bool, canceled: list[str]) -> None:
+    def _beat_answered(self, worker: str, canceled: list[str], *, known: bool) -> None:
         """In the heartbeat's thread."""
 
         def heed() -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import fastapi
 from starlette.types import Receive, Send
@@ -158,7 +158,7 @@ class _Plugin:
                 if self._container is not None:
                     await stack.enter_async_context(container_resources(self._container))
                 state = await stack.enter_async_context(inner(app))
-                if self.executes:
+                if self.executes and self._processor not in _executed:  # by another app of the processor
                     await stack.enter_async_context(_executing(self._processor))
                 yield state
         finally:
@@ -166,6 +166,7 @@ class _Plugin:
 
 
 _plugins: WeakKeyDictionary[fastapi.FastAPI, _Plugin] = WeakKeyDictionary()
+_executed: WeakSet[TaskProcessor] = WeakSet()
 
 
 @asynccontextmanager
@@ -174,6 +175,7 @@ async def _executing(processor: TaskProcessor) -> AsyncGenerator[None]:
         logger.info("use_hosted_service is off: this process runs no tasks")
         yield
         return
+    _executed.add(processor)
     running = asyncio.create_task(_run(processor), name="taskproc executor")
     try:
         yield
@@ -183,6 +185,7 @@ async def _executing(processor: TaskProcessor) -> AsyncGenerator[None]:
         finally:
             running.cancel()  # it may not have begun
             await asyncio.wait([running])
+            _executed.discard(processor)
 
 
 async def _run(processor: TaskProcessor) -> None:

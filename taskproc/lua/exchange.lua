@@ -1,6 +1,6 @@
 -- Settles attempts that have ended, then leases as many ready tasks as the worker has free slots.
 -- KEYS: meta, workers
--- arg: worker, nonce, slots, queues, max_recoveries, settlements: [{id, token, outcome, us (run time), delay? (ms), type?, message?, traceback?, unknown?}]
+-- arg: request: {worker, nonce, slots, queues, max_recoveries}, settlements: [{id, token, outcome, us (run time), delay? (ms), type?, message?, traceback?, unknown?}]
 --   outcome: done | retry | dead | discard | release
 -- returns: status ('ok', 'paused', 'gone': the worker is not known (any more), 'silent': it has not beaten in time,
 --   'late': overtaken by a later fetch or a resync), now, [the next due time of each queue, or ''], '1' if there may be more, [settled as], [[id, queue, scope of its batch, fields of the record…]]
@@ -10,6 +10,7 @@ local MOST_DUE = 200
 
 -- Settling -----------------------------------------------------------------------------------------------------------
 
+local request = arg.request
 local settled = {}
 local accepted = {}
 local seen = {}
@@ -101,7 +102,7 @@ end
 
 local FIELDS = { 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'o' }
 local fetched = {}
-local token = arg.worker .. ':' .. string.format('%.0f', arg.nonce)
+local token = request.worker .. ':' .. string.format('%.0f', request.nonce)
 
 local function lease(queue, tasks)
   local deadlines, held = {}, {}
@@ -111,7 +112,7 @@ local function lease(queue, tasks)
     held[#held + 1] = task.id
   end
   call_many('ZADD', queue_key(queue, 'leased'), deadlines)
-  call_many('SADD', P .. ':worker:' .. arg.worker .. ':tasks', held)
+  call_many('SADD', P .. ':worker:' .. request.worker .. ':tasks', held)
   for _, task in ipairs(tasks) do
     redis.call('HSET', task_key(task.id), 's', 'l', 'l', token)
     local batch = batch_of(task.id)
@@ -123,16 +124,16 @@ end
 -- that no innocent one dies with it.
 local suspect = nil
 local function is_suspect(id, recoveries)
-  if tonumber(recoveries or 0) < math.max(arg.max_recoveries - 1, 1) then
+  if tonumber(recoveries or 0) < math.max(request.max_recoveries - 1, 1) then
     return false
   end
-  local other = suspect or redis.call('HGET', P .. ':worker:' .. arg.worker, 'suspect')
+  local other = suspect or redis.call('HGET', P .. ':worker:' .. request.worker, 'suspect')
   local holder = other and other ~= id and read_task(other, 's', 'l')
-  if holder and holder[1] == 'l' and worker_of(holder[2]) == arg.worker then
+  if holder and holder[1] == 'l' and worker_of(holder[2]) == request.worker then
     return true
   end
   suspect = id
-  redis.call('HSET', P .. ':worker:' .. arg.worker, 'suspect', id)
+  redis.call('HSET', P .. ':worker:' .. request.worker, 'suspect', id)
   return false
 end
 
@@ -246,12 +247,12 @@ local function start_due(queue)
 end
 
 local function fetch_all()
-  local want, more, dues = arg.slots, false, {}
-  for position, queue in ipairs(arg.queues) do
+  local want, more, dues = request.slots, false, {}
+  for position, queue in ipairs(request.queues) do
     dues[position] = start_due(queue)
   end
   finish()
-  for _, queue in ipairs(arg.queues) do
+  for _, queue in ipairs(request.queues) do
     if want > 0 then
       local unfinished
       want, unfinished = (is_fair(queue) and fetch_in_turn or fetch_in_order)(queue, want)
@@ -267,13 +268,13 @@ end
 
 -- Whether this worker may be given work, and why not.
 local function standing()
-  local alive_until = tonumber(redis.call('ZSCORE', KEYS[2], arg.worker) or 0)
-  local worker = redis.call('HMGET', P .. ':worker:' .. arg.worker, 'nonce', 'dead')
+  local alive_until = tonumber(redis.call('ZSCORE', KEYS[2], request.worker) or 0)
+  local worker = redis.call('HMGET', P .. ':worker:' .. request.worker, 'nonce', 'dead')
   if alive_until == 0 or worker[2] then
     return 'gone'
   elseif alive_until <= now then
     return 'silent'
-  elseif tonumber(worker[1] or 0) >= arg.nonce then
+  elseif tonumber(worker[1] or 0) >= request.nonce then
     return 'late'
   elseif redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
     return 'paused'
@@ -284,10 +285,10 @@ end
 pass_memory_limit()
 settle_all()
 local status, dues, more = 'ok', {}, false
-if arg.slots > 0 then
+if request.slots > 0 then
   status = standing()
   if status == 'ok' then
-    redis.call('HSET', P .. ':worker:' .. arg.worker, 'nonce', arg.nonce)
+    redis.call('HSET', P .. ':worker:' .. request.worker, 'nonce', request.nonce)
     dues, more = fetch_all()
   end
 end
