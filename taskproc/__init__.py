@@ -20,7 +20,7 @@ from taskproc.errors import (
     WorkerLost,
 )
 from taskproc.executor import Executor
-from taskproc.models import BatchInfo, QueueInfo, TaskInfo, WorkerInfo
+from taskproc.models import BatchInfo, QueueInfo, ScheduleData, ScheduleInfo, TaskData, TaskInfo, WorkerInfo
 from taskproc.processor import TaskProcessor
 from taskproc.scopes import Scope, Scopes, factories
 from taskproc.settings import TaskProcessorSettings, backoff
@@ -40,10 +40,13 @@ __all__ = [
     "NotConnected",
     "PayloadTooLarge",
     "QueueInfo",
+    "ScheduleData",
+    "ScheduleInfo",
     "Scope",
     "Scopes",
     "StorageUnavailable",
     "TaskContext",
+    "TaskData",
     "TaskInfo",
     "TaskProcessor",
     "TaskProcessorError",

@@ -61,7 +61,8 @@ async def settlement_of(
             await _report(ctx, error, settings)
             if ctx.retries_left > 0:
                 return settled("retry", delay=await _delay(ctx, settings))
-            return settled("dead", **_told(error)) if settings.deadletter else settled("discard")
+            kept = settings.deadletter and (settings.deadletter_unique_schedules or not attempt.unique)
+            return settled("dead", **_told(error)) if kept else settled("discard")
 
 
 _MS = timedelta(milliseconds=1)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from taskproc.attempt import Execute, settlement_of
+from taskproc.attempt import settlement_of
 from taskproc.context import TaskContext, enter
 from taskproc.hooks import call_hook
-from taskproc.outcome import Outcome
+from taskproc.outcome import Failed, Outcome
 from taskproc.records import Attempt, Settled, Settlement
 from taskproc.running import Reason, Running
 
@@ -46,13 +46,10 @@ class Pending:
 class Attempts:
     """What one worker runs; calls `changed()` when a slot is free or something is to be handed in."""
 
-    def __init__(
-        self, processor: TaskProcessor, storage: Storage, execute: Callable[[], Execute], changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, processor: TaskProcessor, storage: Storage, changed: Callable[[], None]) -> None:
         self._processor = processor
         self._storage = storage
         self._settings = processor.settings
-        self._execute = execute
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._running: set[Running] = set()
@@ -92,8 +89,12 @@ class Attempts:
         run.task = self._loop.create_task(self._attend(run), context=Context())
 
     async def _attend(self, run: Running) -> None:
+        outcome: Outcome
         try:
-            outcome = await run.until_end(self._execute(), self._settings)
+            try:
+                outcome = await run.until_end(self._processor.execute, self._settings)
+            except GeneratorExit as error:  # of a future in user code: it closes all coroutines below this one
+                outcome = Failed(error)
             if not run.settled:
                 await self._settle(run, run.judge(outcome))
             elif run.reason == "lost":

@@ -10,12 +10,13 @@ import inspect
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Unpack, cast, overload
 
 from taskproc.errors import BatchCanceled, EnqueueError, StorageUnavailable, TaskProcessorError
+from taskproc.models import TaskData
 from taskproc.options import WHENS, Options, TaskOptions, When
 from taskproc.records import Chunk
 
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
     from taskproc.sending import Sender
     from taskproc.storage import Sending, Storage
 
-__all__ = ["Batch", "BatchContext", "BatchOn", "Build", "ContinueOn", "OpenBatches", "fill"]
+__all__ = ["Batch", "BatchContext", "BatchOn", "Build", "ContinueOn", "OpenBatches", "build_now", "fill"]
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
 
 MOST_TASKS = 500
 MOST_BYTES = 1_000_000
-Build = Callable[["Batch"], object]
-"""Fills a batch: a function, sync or async, or a generator function, sync or async, whose batch is sent as it goes."""
+Build = Callable[["Batch"], object] | Sequence[TaskData]
+"""Fills a batch: a function, sync or async, or a generator function, sync or async, whose batch is sent as it goes; or
+simply tasks that are not method calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class BatchOn(ContinueOn):
     def enqueue(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Adds a task to the batch."""
         self._batch.collect(method, args, kwargs, self._options)
+
+    def enqueue_task(self, task: TaskData) -> None:
+        """Adds a task that is not a method call."""
+        self._batch.collect_data(task, self._options)
 
 
 class Batch:
@@ -87,6 +93,10 @@ class Batch:
         """Adds a task to the batch; refused calls raise here."""
         self.collect(method, args, kwargs, self._defaults)
 
+    def enqueue_task(self, task: TaskData) -> None:
+        """Adds a task that is not a method call."""
+        self.collect_data(task, self._defaults)
+
     def continue_with(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Calls `method` once every task of the batch has succeeded."""
         self.collect_continuation("success", method, args, kwargs, self._defaults)
@@ -100,6 +110,10 @@ class Batch:
     ) -> None:
         """Adds a task, with all options said."""
         self._upload.tasks.append(self._sender.call(method, args, kwargs, options))
+
+    def collect_data(self, task: TaskData, options: Options) -> None:
+        """Adds a task that is not a method call, with all options said."""
+        self._upload.tasks.append(self._sender.data(task, options))
 
     def collect_continuation(
         self, when: When, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
@@ -267,7 +281,7 @@ async def finish(upload: Upload) -> bool:
 async def fill(batch: Batch, upload: Upload, build: Build) -> bool:
     """Lets `build` fill the batch and sends it. False as for `Upload.finish`."""
     try:
-        filled = build(batch)
+        filled = build_now(batch, build)
         if inspect.isawaitable(filled):
             await filled
         elif isinstance(filled, AsyncIterator):
@@ -280,6 +294,15 @@ async def fill(batch: Batch, upload: Upload, build: Build) -> bool:
         await asyncio.shield(upload.abandon())
         raise
     return await finish(upload)
+
+
+def build_now(batch: Batch, build: Build) -> object:
+    """What `build` returns; it may be something that still fills the batch."""
+    if callable(build):
+        return build(batch)
+    for task in build:
+        batch.enqueue_task(task)
+    return None
 
 
 def _take(sendings: deque[Sending], most: int, most_bytes: int) -> list[Sending]:

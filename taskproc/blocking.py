@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
-from taskproc.batch import Build, fill
+from taskproc.batch import Build, build_now, fill
 from taskproc.errors import NotConnected, TaskProcessorError
 from taskproc.options import OnOptions, Options
 
@@ -55,7 +55,7 @@ class Blocking:
 
     def _fill(self, batch: Batch, upload: Upload, build: Build) -> bool:
         self._loop()
-        filled = build(batch)  # here, in the caller's thread: what it reads may belong to it
+        filled = build_now(batch, build)  # here, in the caller's thread: what it reads may belong to it
         if isinstance(filled, Iterator):
             return self._fill_as_it_goes(batch, upload, cast("Iterator[object]", filled))
         return self.wait(fill(batch, upload, lambda _: filled))

@@ -39,6 +39,16 @@ class Keys:
         return f"{self.prefix}:canceled"
 
     @property
+    def schedules(self) -> str:
+        return f"{self.prefix}:schedules"
+
+    def declared(self, owner: str) -> str:
+        return f"{self.prefix}:declared:{owner}"
+
+    def schedules_of(self, tenant: str) -> str:
+        return f"{self.prefix}:schedules:{tenant}"
+
+    @property
     def ended(self) -> str:
         return f"{self.prefix}:ended"
 

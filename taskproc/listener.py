@@ -43,6 +43,7 @@ class Hears(Protocol):
     def on_connected(self) -> None: ...
     def on_cancel(self) -> None: ...
     def on_resume(self) -> None: ...
+    def on_schedule(self) -> None: ...
     def on_due(self, queue: str, due: int) -> None: ...
 
 
@@ -75,6 +76,8 @@ class Events:
                 self._hears.on_cancel()
             case ["resume"]:
                 self._hears.on_resume()
+            case ["schedule"]:
+                self._hears.on_schedule()
             case ["due", due, queue] if due.isdecimal():
                 self._hears.on_due(queue, int(due))
             case _:

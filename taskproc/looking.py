@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from taskproc.connection import send
 from taskproc.context import from_ms
-from taskproc.models import BatchInfo, BatchState, QueueInfo, TaskInfo, TaskState, WorkerInfo
+from taskproc.models import BatchInfo, BatchState, QueueInfo, ScheduleInfo, TaskInfo, TaskState, WorkerInfo
 from taskproc.names import is_fair
 from taskproc.records import CALL, batch_of
 
@@ -174,6 +174,21 @@ class Looking:
         """Those seen last, first; at most 1,000."""
         return [name.decode() for name in await self._command("ZREVRANGE", self._keys.tenants, 0, MOST_TENANTS - 1)]
 
+    # Schedules
+
+    async def schedules(self, tenant: str, skip: int, take: int) -> list[ScheduleInfo]:
+        arg = {"tenant": tenant, "skip": skip, "take": take}
+        return [
+            _schedule_info(row) for row in (await self._driver.run("read_schedules", (self._keys.schedules,), arg))[2]
+        ]
+
+    async def count_schedules(self, tenant: str) -> int:
+        return int(await self._command("ZCARD", self._keys.schedules_of(tenant)))
+
+    async def declared(self, owner: str) -> list[str]:
+        """Ids of the schedules that an application's code declares."""
+        return [id_.decode() for id_ in await self._command("SMEMBERS", self._keys.declared(owner))]
+
     async def is_paused(self) -> bool:
         return bool(await self._command("HEXISTS", self._keys.meta, "paused"))
 
@@ -240,6 +255,21 @@ def _queue_info(name: str, row: list[Any]) -> QueueInfo:
         delayed=delayed,
         deadletter=dead,
         tenants={tenant.decode(): int(count) for tenant, count in zip(pairs[::2], pairs[1::2], strict=True)},
+    )
+
+
+def _schedule_info(row: list[Any]) -> ScheduleInfo:
+    id_, tenant, queue, scope, cron, timezone, _seconds, unique, expire, following = row
+    return ScheduleInfo(
+        id=id_.decode(),
+        tenant=tenant.decode(),
+        queue=queue.decode(),
+        scope=scope.decode(),
+        cron=cron.decode(),
+        timezone=timezone.decode(),
+        next=from_ms(int(following)),
+        unique=unique is not None,
+        expire=None if expire is None else timedelta(milliseconds=int(expire)),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -60,8 +60,17 @@ class Maintenance:
             more, lost = await self._storage.reap(self._timeout, settings.max_recoveries)
             for attempt in lost:
                 await self._report_lost(attempt)
-        while await self._storage.tend(settings.queues, self._timeout, deadletter=settings.deadletter):
+        while await self._tend(settings.queues):
             pass
+
+    async def _tend(self, queues: Sequence[str]) -> bool:
+        settings = self._settings
+        return await self._storage.tend(
+            queues,
+            self._timeout,
+            deadletter=settings.deadletter,
+            deadletter_unique=settings.deadletter_unique_schedules,
+        )
 
     async def _report_lost(self, attempt: Attempt) -> None:
         logger.error("task %s (%s) was dead-lettered: its workers died while they ran it", attempt.id, attempt.call)
@@ -75,7 +84,7 @@ class Maintenance:
     async def _push_back(self) -> None:
         """Of all queues, also those that nobody serves; and what producers left behind that died."""
         async for queues in self._all_queues():
-            while await self._storage.tend(queues, self._timeout, deadletter=self._settings.deadletter):
+            while await self._tend(queues):
                 pass
         while await self._storage.cancel_abandoned(self._timeout):
             pass

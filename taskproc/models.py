@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
-__all__ = ["BatchInfo", "BatchState", "QueueInfo", "TaskInfo", "TaskState", "WorkerInfo"]
+__all__ = [
+    "BatchInfo",
+    "BatchState",
+    "QueueInfo",
+    "ScheduleData",
+    "ScheduleInfo",
+    "TaskData",
+    "TaskInfo",
+    "TaskState",
+    "WorkerInfo",
+]
 
 BatchState = Literal["running", "canceling", "done", "failed", "canceled"]
 TaskState = Literal["ready", "leased", "delayed", "dead", "held"]
@@ -85,3 +95,47 @@ class WorkerInfo:
     version: str
     alive_until: datetime
     """When it counts as dead, unless it shows a sign of life before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInfo:
+    """A schedule and its next cycle."""
+
+    id: str
+    tenant: str
+    queue: str
+    scope: str
+    cron: str
+    timezone: str
+    next: datetime
+    unique: bool
+    expire: timedelta | None
+    """How late a cycle's task may be fetched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleData:
+    """A schedule to be: only `id` and `cron` are required."""
+
+    id: str
+    cron: str
+    """Minute, hour, day of month, month, day of week; seconds in front with `use_cron_seconds`; several joined by `|`."""
+    tenant: str | None = None
+    queue: str | None = None
+    scope: str = ""
+    """Says what it is for, as in "Send hourly email"."""
+    timezone: str = "UTC"
+    unique: bool = False
+    """Skip a cycle while the task of an earlier one has not ended."""
+    expire: timedelta | None = None
+    """How late a cycle's task may be fetched; later it is skipped."""
+    retries: int | None = None
+    invisibility: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """A task that is not a method call: a topic and bytes, for `processor.execute`."""
+
+    topic: str
+    data: bytes = b""

@@ -15,14 +15,16 @@ from taskproc.blocking import Blocking
 from taskproc.calls import Calls
 from taskproc.connection import Connection, connect
 from taskproc.context import TaskContext
+from taskproc.cron import Cron
 from taskproc.dead_letters import for_dead_tasks
 from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, UnknownTask
 from taskproc.executor import Executor, JsonExecutor
-from taskproc.explaining import explain
 from taskproc.looking import Looking
-from taskproc.models import BatchInfo, QueueInfo, TaskInfo, WorkerInfo
+from taskproc.looks import Looks
+from taskproc.models import ScheduleData, TaskData
 from taskproc.names import queue_name, tenant_name
 from taskproc.options import OnOptions, Options
+from taskproc.schedules import Declared, Schedules
 from taskproc.scopes import Scopes, as_scopes
 from taskproc.sending import Sender
 from taskproc.settings import TaskProcessorSettings
@@ -62,9 +64,10 @@ class _Open:
     storage: Storage
     looking: Looking
     open_batches: OpenBatches
+    schedules: Schedules
 
 
-class TaskProcessor:
+class TaskProcessor(Looks):
     """Hands method calls to workers, and is one itself during `run()`. Connected inside `async with processor`.
 
     `scopes` give the services whose methods tasks call: `factories({…})`, a dishka container, or what a plugin makes
@@ -83,6 +86,7 @@ class TaskProcessor:
         """What a worker does with a task: opens a scope, lets the executor call the method. May be replaced."""
         self._given_executor = executor
         self._threads = Threads(self.settings.max_workers)
+        self._declared: dict[str, Declared] = {}
         self._open: _Open | None = None
         self._worker: Worker | None = None
         self._worker_ended = asyncio.Event()
@@ -119,7 +123,8 @@ class TaskProcessor:
             raise
         open_batches = OpenBatches(storage, OPEN_FOR_MS / 4000)
         looking = Looking(storage, connection.commands)
-        self._open = _Open(asyncio.get_running_loop(), connection, storage, looking, open_batches)
+        schedules = Schedules(self.settings, storage, looking, self._sender)
+        self._open = _Open(asyncio.get_running_loop(), connection, storage, looking, open_batches, schedules)
         return self
 
     async def __aexit__(
@@ -154,7 +159,8 @@ class TaskProcessor:
         opened = self._opened()
         if self._worker is not None:
             raise ConfigurationError("run() is running already: one worker for each processor")
-        self._worker = worker = Worker(self, opened.connection, opened.storage, opened.looking, lambda: self.execute)
+        await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
+        self._worker = worker = Worker(self, opened.connection, opened.storage, opened.looking, opened.schedules)
         self._worker_ended.clear()
         running = asyncio.create_task(worker.run())
         try:
@@ -213,6 +219,13 @@ class TaskProcessor:
         """The calls for `def` routes and `def` tasks."""
         return Blocking(self)
 
+    async def enqueue_task(self, queue: str | None, tenant: str | None, task: TaskData) -> str:
+        """Hands a topic and bytes to `processor.execute` of a worker; the task's id."""
+        storage = self._opened().storage
+        id_ = uuid.uuid4().hex
+        await storage.enqueue([self._sender.data(task, Options(queue=queue, tenant=tenant), id_)])
+        return id_
+
     # Batches
 
     def batch(self, queue: str | None = None, *, tenant: str | None = None, scope: str = "") -> BatchContext:
@@ -263,6 +276,35 @@ class TaskProcessor:
         upload = Upload(opened.storage, opened.open_batches, batch_id, tenant, create)
         return Batch(upload, self._sender, queue, tenant), upload
 
+    # Schedules
+
+    async def upsert_schedule(
+        self, schedule: ScheduleData, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Calls `method` at each instant of `schedule.cron`; changes the schedule if it is there. With the same cron and
+        time zone its next instant stays. TaskProcessorError when the id is another tenant's.
+        """
+        await self._opened().schedules.upsert(schedule, method, args, kwargs)
+
+    def add_schedule(
+        self, schedule: ScheduleData, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Declares a schedule, before the start. A worker that starts brings Redis up to date: declared schedules are
+        added or changed, those that `settings.app_name` no longer declares are removed, all others stay as they are.
+        """
+        Cron.parse(schedule.cron, schedule.timezone, seconds=self.settings.use_cron_seconds)
+        if schedule.id in self._declared:
+            raise ConfigurationError(f"schedule {schedule.id!r} is declared twice: give each an id of its own")
+        self._declared[schedule.id] = Declared(schedule, method, args, kwargs)
+
+    async def trigger_schedule(self, schedule_id: str, tenant: str | None = None) -> bool:
+        """Runs a schedule's task now; `next` stays. False: unknown, another tenant's, or unique and busy."""
+        return await self._opened().schedules.trigger(schedule_id, tenant)
+
+    async def cancel_schedule(self, schedule_id: str, tenant: str | None = None) -> bool:
+        """Removes a schedule; a task that it started goes on. False: unknown or another tenant's."""
+        return await self._opened().schedules.cancel(schedule_id, tenant)
+
     # Steering
 
     async def pause(self) -> None:
@@ -272,9 +314,6 @@ class TaskProcessor:
     async def resume(self) -> None:
         """Goes on."""
         await self._opened().storage.pause(paused=False)
-
-    async def is_paused(self) -> bool:
-        return await self._looking().is_paused()
 
     async def retry_dead_tasks(
         self,
@@ -303,77 +342,9 @@ class TaskProcessor:
             self._looking(), queue, count, task_ids, lambda ids: storage.discard_dead(queue, ids, tenant)
         )
 
-    # Looking
-
-    async def get_task(self, task_id: str, *, tenant: str | None = None) -> TaskInfo | None:
-        """A task that has not ended; None otherwise."""
-        found = await self._looking().tasks([task_id])
-        return found[0] if found and tenant in (None, found[0].tenant) else None
-
-    async def explain(self, task_id: str, *, tenant: str | None = None) -> str:
-        """Why a task does not run: paused, delayed, behind others, not served, running, dead with what error."""
-        return await explain(self._looking(), task_id, tenant)
-
-    async def get_batch(self, batch_id: str, *, tenant: str | None = None) -> BatchInfo | None:
-        """A batch as it is now; None once its retention is over."""
-        found = await self._looking().batch(batch_id)
-        return found if found is not None and tenant in (None, found.tenant) else None
-
-    async def get_batches(self, tenant: str, skip: int = 0, take: int = 50) -> list[BatchInfo]:
-        """A tenant's batches, the newest first; at most 1,000 at a time."""
-        return await self._looking().batches(tenant, *_page(skip, take))
-
-    async def get_batches_count(self, tenant: str) -> int:
-        return await self._looking().count_batches(tenant)
-
-    async def get_queues(self) -> list[QueueInfo]:
-        """All queues that hold something, and those served here."""
-        names = {name async for page in self._looking().queue_names() for name in page}
-        return await self._looking().queues(sorted(names | set(self.settings.queues)))
-
-    async def get_queue(self, name: str, *, tenant: str | None = None) -> QueueInfo:
-        """A queue, or what a tenant has in it (which is counted task by task); zeros if it is unknown."""
-        return (
-            (await self._looking().queues([name]))[0]
-            if tenant is None
-            else await self._looking().queue_of(name, tenant)
-        )
-
-    async def get_tasks_in_queue(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
-    ) -> list[TaskInfo]:
-        """Ready tasks, in serving order."""
-        return await self._looking().ready(queue, *_page(skip, take), tenant)
-
-    async def get_delayed_tasks(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
-    ) -> list[TaskInfo]:
-        """Delayed tasks, the one due first, first."""
-        return await self._looking().delayed(queue, *_page(skip, take), tenant)
-
-    async def get_dead_tasks(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
-    ) -> list[TaskInfo]:
-        """Dead tasks with their last error, the one that died last, first."""
-        return await self._looking().dead(queue, *_page(skip, take), tenant)
-
-    async def get_workers(self) -> list[WorkerInfo]:
-        """Workers that show signs of life, or did until a moment ago."""
-        return await self._looking().workers()
-
-    async def get_tenants(self) -> list[str]:
-        """Tenants that enqueued something lately, or have batches; the one seen last, first; at most 1,000."""
-        return await self._looking().tenants()
-
     def _looking(self) -> Looking:
         return self._opened().looking
 
 
 def _no_services(service: type) -> Any:
     raise UnknownTask(f"this worker has no services, so none of type {service.__name__}: give the processor scopes=…")
-
-
-def _page(skip: int, take: int) -> tuple[int, int]:
-    if skip < 0 or take < 0:
-        raise ValueError(f"skip={skip}, take={take}: both count from 0")
-    return skip, min(take, 1000)

@@ -8,7 +8,19 @@ from typing import Any, Literal
 import msgspec
 from msgspec import field
 
-__all__ = ["CALL", "Attempt", "Chunk", "NewTask", "Request", "Settled", "Settlement", "attempt_from", "batch_of"]
+__all__ = [
+    "CALL",
+    "Attempt",
+    "Chunk",
+    "DueSchedule",
+    "NewTask",
+    "Request",
+    "ScheduleRecord",
+    "Settled",
+    "Settlement",
+    "attempt_from",
+    "batch_of",
+]
 
 CALL = "call.v1"
 """The topic of method calls as this version writes them; records of this topic do not store it."""
@@ -59,6 +71,34 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     max_recoveries: int = 1
 
 
+class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A schedule on its way to Redis; the data of its tasks travel beside it."""
+
+    tenant: str
+    queue: str
+    scope: str
+    cron: str
+    timezone: str
+    seconds: int
+    unique: int | None = None
+    expire: int | None = None
+    retries: int
+    invisibility: int
+    auto_extend: int | None = None
+    call: str
+    topic: str | None = None
+
+
+class DueSchedule(msgspec.Struct, frozen=True):
+    """What is needed to fire a schedule."""
+
+    id: str
+    cron: str
+    timezone: str
+    seconds: bool
+    next: int
+
+
 class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of an attempt, for the script that settles it."""
 
@@ -91,6 +131,7 @@ class Attempt(msgspec.Struct, frozen=True):
     awaited: str | None
     scheduled_for: int | None
     unknown_since: int | None
+    unique: bool
     token: str
 
     @property
@@ -120,26 +161,25 @@ def batch_of(task_id: str) -> str | None:
 def attempt_from(row: Sequence[Any], token: str) -> Attempt:
     """An attempt from what `exchange.lua` returns for it."""
     (
-        id_,
-        queue,
-        scope,
-        _state,
-        tenant,
-        call,
-        data,
-        topic,
-        enqueued,
-        retries,
-        invisibility,
-        failures,
-        extend,
-        awaited,
-        cycle,
-        unknown,
-    ) = row
+        id_, queue, batch_scope, _state, tenant, call, data, topic, enqueued, retries, invisibility, failures, extend,
+        awaited, cycle, unknown, unique, scope,
+    ) = row  # fmt: skip
     return Attempt(
-        id_.decode(), queue.decode(), scope.decode(), tenant.decode(), call.decode(), data,
-        CALL if topic is None else topic.decode(), int(enqueued), int(retries), int(invisibility), int(failures or 0),
-        extend is not None, None if awaited is None else awaited.decode(), None if cycle is None else int(cycle),
-        None if unknown is None else int(unknown), token,
-    )  # fmt: skip
+        id_.decode(),
+        queue.decode(),
+        (scope or batch_scope).decode(),
+        tenant.decode(),
+        call.decode(),
+        data,
+        CALL if topic is None else topic.decode(),
+        int(enqueued),
+        int(retries),
+        int(invisibility),
+        int(failures or 0),
+        extend is not None,
+        None if awaited is None else awaited.decode(),
+        None if cycle is None else int(cycle),
+        None if unknown is None else int(unknown),
+        unique is not None,
+        token,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -88,9 +89,15 @@ class Running:
         if self.is_ending():
             return Interrupted()
         outcome = await run_attempt(self.ctx, execute, settings)
-        if self.is_ending() and self.task is not None:
-            self.task.uncancel()
+        await self._absorb_cancels()
         return outcome
+
+    async def _absorb_cancels(self) -> None:
+        """Cancels of the call, ours or its own, end with it: they must not hit the hooks and the settle."""
+        while self.task is not None and self.task.cancelling():
+            self.task.uncancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)  # one that is not delivered yet
 
     def wants_renewal(self, now: float) -> bool:
         """Whether `auto_extend` is due: when a third of the time has passed."""

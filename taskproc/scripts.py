@@ -10,7 +10,7 @@ from importlib.resources import files
 
 __all__ = ["Script", "scripts"]
 
-SHARED = ("_prelude", "_task", "_queue", "_batch", "_end")
+SHARED = ("_prelude", "_task", "_queue", "_batch", "_end", "_schedule")
 
 
 @dataclass(frozen=True, slots=True)

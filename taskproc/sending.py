@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from taskproc.calls import Background, Calls
-from taskproc.errors import PayloadTooLarge
+from taskproc.calls import PLAIN, Background, Calls
+from taskproc.errors import EnqueueError, PayloadTooLarge
 from taskproc.executor import Executor, JsonExecutor
+from taskproc.models import TaskData
 from taskproc.options import Options, When, milliseconds
 from taskproc.records import CALL, NewTask
 
@@ -43,11 +44,7 @@ class Sender:
         """A task that calls `method`. NotAllowed, InvalidArguments or PayloadTooLarge when it is refused."""
         name, background = self._describe(method)
         data = self._executor.serialize(method, args, kwargs)
-        if len(data) > self._settings.max_payload:
-            raise PayloadTooLarge(
-                f"the arguments of {name} take {len(data):,} bytes, more than max_payload "
-                f"({self._settings.max_payload:,}): store what is large elsewhere and pass its key"
-            )
+        self._check_size(name, data)
         return self._task(name, options, background, id_), data
 
     def continuation(
@@ -56,6 +53,20 @@ class Sender:
         """A task that waits for the outcome of its batch; its delay counts from there."""
         task, data = self.call(method, args, kwargs, replace(options, delay=None, delay_until=None))
         return structs.replace(task, awaited=when, wait=options.after, wait_until=options.at), data
+
+    def data(self, task: TaskData, options: Options, id_: str | None = None) -> Sending:
+        """A task that is not a method call."""
+        if not isinstance(task, TaskData) or not isinstance(task.data, bytes) or not task.topic:
+            raise EnqueueError(f"{task!r} is not a TaskData(topic='…', data=b'…') with a topic and bytes")
+        self._check_size(f"topic {task.topic!r}", task.data)
+        return structs.replace(self._task("", options, PLAIN, id_), topic=task.topic), task.data
+
+    def _check_size(self, what: str, data: bytes) -> None:
+        if len(data) > self._settings.max_payload:
+            raise PayloadTooLarge(
+                f"the payload of {what} takes {len(data):,} bytes, more than max_payload "
+                f"({self._settings.max_payload:,}): store what is large elsewhere and pass its key"
+            )
 
     def _describe(self, method: Callable[..., object]) -> tuple[str, Background]:
         target = self._calls.name(method) if self._own else self._calls.describe(method)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from taskproc.names import queue_name, tenant_name
+from taskproc.names import queue_name, schedule_name, tenant_name
 
 if TYPE_CHECKING:
     from taskproc.context import TaskContext
@@ -81,6 +81,8 @@ class TaskProcessorSettings(BaseSettings):
     `embedded` or `embedded:///path`."""
     prefix: str = "{taskproc}"
     """In front of every key; its braces keep all keys in one hash slot (added when missing)."""
+    app_name: Annotated[str, AfterValidator(schedule_name)] = "app"
+    """Whose declared schedules these are; apps that share a prefix need a name each."""
     queues: Names = ["default"]
     """The queues that this process serves, the first non-empty one wins."""
     default_queue: Annotated[str, AfterValidator(queue_name)] = "default"

@@ -10,12 +10,23 @@ from taskproc.connection import Connection
 from taskproc.driver import Driver, encode
 from taskproc.errors import ConfigurationError
 from taskproc.keys import Keys
-from taskproc.records import Attempt, Chunk, NewTask, Request, Settled, Settlement, attempt_from
+from taskproc.records import (
+    Attempt,
+    Chunk,
+    DueSchedule,
+    NewTask,
+    Request,
+    ScheduleRecord,
+    Settled,
+    Settlement,
+    attempt_from,
+)
 
 __all__ = ["AddedToBatch", "Exchange", "Sending", "Storage"]
 
 SCHEMA = "1"
 OPEN_FOR_MS = 60_000  # an unsealed batch whose producer gives no sign for so long is canceled
+PAGE_OF_SCHEDULES = 200
 STEP = 1_000  # tasks touched by one run of a script
 
 Sending = tuple[NewTask, bytes]
@@ -102,6 +113,52 @@ class Storage:
             change, reply = await self.driver.run("pause", arg={"paused": paused, "change": change})
             is_paused = bool(reply)
 
+    # Schedules
+
+    async def upsert_schedule(
+        self, id_: str, schedule: ScheduleRecord, data: bytes, following: int, owner: str | None
+    ) -> int | None:
+        """Adds or changes a schedule; its next instant, or None when the id is another tenant's."""
+        arg = {"id": id_, "schedule": schedule, "next": following, "owner": owner}
+        reply = await self.driver.run("upsert_schedule", (self.keys.schedules,), arg, [data])
+        return int(reply) if reply else None
+
+    async def due_schedules(self) -> tuple[int, int | None, list[DueSchedule]]:
+        """Redis's time, the next instant of all schedules, and those that are due."""
+        now, first, rows = await self.driver.run(
+            "read_schedules", (self.keys.schedules,), {"due": True, "take": PAGE_OF_SCHEDULES}
+        )
+        return int(now), int(first) if first else None, [_due(row) for row in rows]
+
+    async def all_schedules(self, skip: int) -> list[DueSchedule]:
+        """A page of all schedules."""
+        arg = {"skip": skip, "take": PAGE_OF_SCHEDULES}
+        return [_due(row) for row in (await self.driver.run("read_schedules", (self.keys.schedules,), arg))[2]]
+
+    async def fire_schedule(
+        self, schedule: DueSchedule, instant: int | None, following: int, *, dead_is_busy: bool
+    ) -> Literal["fired", "skipped", "stale", "paused"]:
+        """Moves a schedule on, once whoever tries, and starts the cycle of `instant`."""
+        arg = {
+            "id": schedule.id,
+            "from": schedule.next,
+            "instant": instant,
+            "to": following,
+            "dead_is_busy": dead_is_busy,
+        }
+        reply = await self.driver.run("fire_schedule", (self.keys.schedules,), arg)
+        return cast("Literal['fired', 'skipped', 'stale', 'paused']", reply.decode())
+
+    async def trigger_schedule(self, id_: str, tenant: str | None, trigger: str, *, dead_is_busy: bool) -> bool:
+        """Starts a cycle now; False when it is unknown, another tenant's, or unique and busy."""
+        arg = {"id": id_, "tenant": tenant, "trigger": trigger, "dead_is_busy": dead_is_busy}
+        return bool(await self.driver.run("trigger_schedule", (self.keys.schedules,), arg))
+
+    async def cancel_schedule(self, id_: str, tenant: str | None, owner: str | None = None) -> bool:
+        """Removes a schedule; False when it is unknown, another tenant's, or not declared by `owner` (if given)."""
+        arg = {"id": id_, "tenant": tenant, "owner": owner}
+        return bool(await self.driver.run("cancel_schedule", (self.keys.schedules,), arg))
+
     # Dead letters
 
     async def retry_dead(self, queue: str, ids: Sequence[str], retries: int | None, tenant: str | None) -> list[str]:
@@ -171,9 +228,15 @@ class Storage:
         more, lost = await self.driver.run("reap", (self.keys.workers,), arg)
         return bool(more), [attempt_from(row, "") for row in lost]
 
-    async def tend(self, queues: Sequence[str], patience: int, *, deadletter: bool) -> bool:
+    async def tend(self, queues: Sequence[str], patience: int, *, deadletter: bool, deadletter_unique: bool) -> bool:
         """Starts due tasks and fails overdue attempts; whether there is more to do."""
-        arg = {"queues": queues, "timeout": patience, "deadletter": deadletter, "limit": 200}
+        arg = {
+            "queues": queues,
+            "timeout": patience,
+            "deadletter": deadletter,
+            "deadletter_unique": deadletter_unique,
+            "limit": 200,
+        }
         return bool(await self.driver.run("tend", arg=arg))
 
     async def cancel_abandoned(self, patience: int) -> bool:
@@ -188,6 +251,11 @@ class Storage:
     async def forget_queue(self, queue: str) -> bool:
         """Takes a queue off the list of queues if it is empty."""
         return bool(await self.driver.run("forget_queue", (self.keys.queues,), {"queue": queue}))
+
+
+def _due(row: list[Any]) -> DueSchedule:
+    id_, _tenant, _queue, _scope, cron, timezone, seconds, _unique, _expire, following = row
+    return DueSchedule(id_.decode(), cron.decode(), timezone.decode(), seconds == b"1", int(following))
 
 
 def _exchange_arg(request: Request, settlements: Sequence[Settlement]) -> dict[str, object]:

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from taskproc.attempt import Execute
 from taskproc.attempts import Attempts, Pending
 from taskproc.errors import TaskProcessorError
 from taskproc.heartbeat import Heartbeat
 from taskproc.listener import Events, WakeTokens
 from taskproc.maintenance import Maintenance
 from taskproc.records import Request, Settled
+from taskproc.scheduler import Scheduler
 from taskproc.supervised import supervised
 
 if TYPE_CHECKING:
     from taskproc.connection import Connection
     from taskproc.looking import Looking
     from taskproc.processor import TaskProcessor
+    from taskproc.schedules import Schedules
     from taskproc.storage import Exchange, Storage
 
 __all__ = ["Worker"]
@@ -48,7 +49,7 @@ class Worker:
         connection: Connection,
         storage: Storage,
         looking: Looking,
-        execute: Callable[[], Execute],
+        schedules: Schedules,
     ) -> None:
         self._storage = storage
         self._settings = processor.settings
@@ -69,9 +70,10 @@ class Worker:
         self._again = self._unsure = self._unknown = False
         self._tokens = WakeTokens(connection, storage.keys, self._settings.queues, self._base)
         self._events = Events(connection, storage.keys, self)
-        self._attempts = Attempts(processor, storage, execute, self._wake_up)
+        self._attempts = Attempts(processor, storage, self._wake_up)
         self._heartbeat = Heartbeat(connection, storage.keys, self._timeout / 1000, self._beat_answered)
         self._maintenance = Maintenance(processor, storage, looking)
+        self._scheduler = Scheduler(self._settings, storage, schedules)
 
     # Life
 
@@ -88,7 +90,7 @@ class Worker:
 
     async def _serve(self) -> None:
         listening = self._duty("wake tokens", self._listen)
-        duties = [self._duty("deadlines", self._attempts.watch)]
+        duties = [self._duty("deadlines", self._attempts.watch), self._duty("schedules", self._scheduler.run)]
         duties += [self._duty(name, duty) for name, duty in self._maintenance.duties().items()]
         try:
             await self._work()
@@ -344,6 +346,10 @@ class Worker:
 
     def on_resume(self) -> None:
         self._wake_up()
+        self._scheduler.on_changed()
+
+    def on_schedule(self) -> None:
+        self._scheduler.on_changed()
 
     def on_due(self, queue: str, due: int) -> None:
         if queue not in self._settings.queues:

@@ -8,7 +8,7 @@ local looked_up = {}
 local function look_up(batch)
   if not looked_up[batch] then
     local found = read_hash(batch_key(batch), 'tenant', 'cancel', 'scope')
-    looked_up[batch] = { exists = found[1] and true or false, canceled = found[2] and true or false, scope = found[3] or '' }
+    looked_up[batch] = { exists = found[1] ~= false, canceled = found[2] ~= false, scope = found[3] or '' }
   end
   return looked_up[batch]
 end

@@ -1,6 +1,7 @@
--- In front of every script. KEYS[1] is P:meta; ARGV[1] a MessagePack map of named arguments; ARGV[2...] opaque payloads.
--- The last key, P:none, never exists: while a cluster moves the slot, some keys are here and this one is not, so that the server
--- answers TRYAGAIN before anything runs. Without it a script could take keys that have moved for missing ones.
+-- In front of every script. KEYS[1] is P:meta; ARGV[1] a MessagePack map of named arguments; ARGV[2...] opaque
+-- payloads. The last key, P:none, never exists: while a cluster moves the slot, some keys are here and this one is not,
+-- so that the server answers TRYAGAIN before anything runs. Without it a script could take keys that have moved for
+-- missing ones.
 local P = KEYS[1]:sub(1, -#':meta' - 1)
 local arg = cmsgpack.unpack(ARGV[1])
 
@@ -16,7 +17,8 @@ local function pass_memory_limit()
   redis.call('HDEL', KEYS[1], '')
 end
 
--- When nobody has beaten for a while, Redis was away, or no worker ran: everybody seems dead, and gets the time to show a sign of life.
+-- When nobody has beaten for a while, Redis was away, or no worker ran: everybody seems dead, and gets the time to show
+-- a sign of life.
 local function nobody_can_be_blamed(timeout)
   local meta = redis.call('HMGET', KEYS[1], 'beaten', 'hold')
   local beaten, hold = tonumber(meta[1] or 0), tonumber(meta[2] or 0)

@@ -1,7 +1,7 @@
 -- Adds one chunk of tasks and continuations to a batch; the first one of a new batch creates it, a last one seals it.
 -- KEYS: meta, tenants, open
--- arg: chunk: {batch, tenant, name, previous? (the producer's chunk before it), producer, create?: {queue, scope}, last},
---   keep (ms that the batch may stay open without a sign of its producer), tasks: as in enqueue, without id,
+-- arg: chunk: {batch, tenant, name, previous? (the producer's chunk before it), producer, create?: {queue, scope},
+--   last}, keep (ms that the batch may stay open without a sign of its producer), tasks: as in enqueue, without id,
 --   continuations: likewise with w (the awaited outcome), y (delay, ms) or z (due, epoch ms)
 --   ARGV[2…]: the data of the tasks, then of the continuations
 -- returns: 'ok', 'missing' (no such batch of this tenant), 'canceled', 'full' (too many continuations),
@@ -32,8 +32,10 @@ local function answer()
 end
 
 local function create()
-  redis.call('HSET', key, 'tenant', chunk.tenant, 'queue', chunk.create.queue, 'scope', chunk.create.scope, 'start', now,
-    'total', 0, 'done', 0, 'failed', 0, 'canceled', 0, 'duration', 0)
+  redis.call(
+    'HSET', key, 'tenant', chunk.tenant, 'queue', chunk.create.queue, 'scope', chunk.create.scope,
+    'start', now, 'total', 0, 'done', 0, 'failed', 0, 'canceled', 0, 'duration', 0
+  )
   redis.call('ZADD', P .. ':batches:' .. chunk.tenant, now, chunk.batch)
 end
 

@@ -5,7 +5,8 @@
 pass_memory_limit()
 nobody_can_be_blamed(arg.timeout)
 redis.call('HSET', KEYS[1], 'beaten', now)
-local known = redis.call('ZSCORE', KEYS[2], arg.worker) and redis.call('HEXISTS', P .. ':worker:' .. arg.worker, 'dead') == 0
+local is_dead = redis.call('HEXISTS', P .. ':worker:' .. arg.worker, 'dead') == 1
+local known = redis.call('ZSCORE', KEYS[2], arg.worker) and not is_dead
 if known then
   redis.call('ZADD', KEYS[2], now + arg.timeout, arg.worker)
 end

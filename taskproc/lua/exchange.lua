@@ -1,9 +1,11 @@
 -- Settles attempts that have ended, then leases as many ready tasks as the worker has free slots.
 -- KEYS: meta, workers
--- arg: request: {worker, nonce, slots, queues, max_recoveries}, settlements: [{id, token, outcome, us (run time), delay? (ms), type?, message?, traceback?, unknown?}]
+-- arg: request: {worker, nonce, slots, queues, max_recoveries},
+--   settlements: [{id, token, outcome, us (run time), delay? (ms), type?, message?, traceback?, unknown?}]
 --   outcome: done | retry | dead | discard | release
 -- returns: status ('ok', 'paused', 'gone': the worker is not known (any more), 'silent': it has not beaten in time,
---   'late': overtaken by a later fetch or a resync), now, [the next due time of each queue, or ''], '1' if there may be more, [settled as], [[id, queue, scope of its batch, fields of the record…]]
+--   'late': overtaken by a later fetch or a resync), now, [the next due time of each queue, or ''],
+--   '1' if there may be more, [settled as], [[id, queue, scope of its batch, fields of the record…]]
 --   settled as: done | failed | canceled | released | stale
 local MOST_SKIPPED = 1000
 local MOST_DUE = 200
@@ -71,7 +73,8 @@ end
 
 function settle.release(attempt)
   if attempt.settlement.unknown then
-    put_back(attempt.id, attempt.queue, attempt.tenant, attempt.settlement.delay, false, 'u', attempt.unknown_since or now)
+    local since = attempt.unknown_since or now
+    put_back(attempt.id, attempt.queue, attempt.tenant, attempt.settlement.delay, false, 'u', since)
   else
     put_back(attempt.id, attempt.queue, attempt.tenant, 0, true)
   end
@@ -100,7 +103,7 @@ end
 
 -- Fetching -----------------------------------------------------------------------------------------------------------
 
-local FIELDS = { 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'o' }
+local FIELDS = { 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'g', 'b', 'o', 'v' }
 local fetched = {}
 local token = request.worker .. ':' .. string.format('%.0f', request.nonce)
 
@@ -115,13 +118,17 @@ local function lease(queue, tasks)
   call_many('SADD', P .. ':worker:' .. request.worker .. ':tasks', held)
   for _, task in ipairs(tasks) do
     redis.call('HSET', task_key(task.id), 's', 'l', 'l', token)
+    if task.record.v then
+      redis.call('HDEL', task_key(task.id), 'v') -- it was fetched in time
+    end
     local batch = batch_of(task.id)
-    fetched[#fetched + 1] = { task.id, queue, batch and look_up(batch).scope or '', unpack(task.record, 1, #FIELDS - 1) }
+    local scope = batch and look_up(batch).scope or ''
+    fetched[#fetched + 1] = { task.id, queue, scope, unpack(task.record, 1, #FIELDS - 2) }
   end
 end
 
--- A task whose next take-back from a dead worker would be its last may be what kills them: a worker gets one such task at a time, so
--- that no innocent one dies with it.
+-- A task whose next take-back from a dead worker would be its last may be what kills them: a worker gets one such task
+-- at a time, so that no innocent one dies with it.
 local suspect = nil
 local function is_suspect(id, recoveries)
   if tonumber(recoveries or 0) < math.max(request.max_recoveries - 1, 1) then
@@ -148,7 +155,7 @@ end
 -- Sorts ids at the head of a list: tombstones are passed over, as is an id that stands there twice.
 local looked_at = {}
 local function sort_out(ids)
-  local found = { live = {}, canceled = {}, unsound = {}, suspects = {} }
+  local found = { live = {}, canceled = {}, expired = {}, unsound = {}, suspects = {} }
   for _, id in ipairs(ids) do
     local record = read_record(id)
     if record.s == 'r' and not looked_at[id] then
@@ -158,6 +165,8 @@ local function sort_out(ids)
         kind = 'unsound'
       elseif is_canceled(counted_in(id, record.w)) then
         kind = 'canceled'
+      elseif record.v and now > tonumber(record.v) then
+        kind = 'expired'
       elseif is_suspect(id, record.o) then
         kind = 'suspects'
       end
@@ -168,7 +177,9 @@ local function sort_out(ids)
 end
 
 local function bury_unsound(queue, task)
-  bury(task.id, queue, task.record.w, { type = 'MalformedTask', message = 'its record in Redis is damaged', traceback = '' })
+  bury(task.id, queue, task.record.w, {
+    type = 'MalformedTask', message = 'its record in Redis is damaged', traceback = '',
+  })
 end
 
 -- Takes up to `want` ids off the head of a list; returns how many were looked at, and how many of them leased.
@@ -187,10 +198,13 @@ local function take(queue, tenant, want)
   for _, task in ipairs(found.canceled) do
     end_canceled(task.id, task.record.w)
   end
+  for _, task in ipairs(found.expired) do
+    forget(task.id)
+  end
   for _, task in ipairs(found.unsound) do
     bury_unsound(queue, task)
   end
-  local taken = #found.live + #found.canceled + #found.unsound
+  local taken = #found.live + #found.canceled + #found.expired + #found.unsound
   if taken > 0 then
     uncount_ready(queue, tenant, taken)
   end
@@ -258,7 +272,8 @@ local function fetch_all()
       want, unfinished = (is_fair(queue) and fetch_in_turn or fetch_in_order)(queue, want)
       more = more or unfinished
     end
-    if want == 0 and redis.call('EXISTS', queue_key(queue)) == 1 and redis.call('LLEN', queue_key(queue, 'wake')) == 0 then
+    local holds_more = redis.call('EXISTS', queue_key(queue)) == 1
+    if want == 0 and holds_more and redis.call('LLEN', queue_key(queue, 'wake')) == 0 then
       wake(queue, 1) -- this worker is full, another may not be
     end
   end

@@ -1,5 +1,5 @@
--- Stops handing out tasks, everywhere, or goes on with it. A request names the change before it, so that a copy of it that comes
--- late, after another change, does nothing.
+-- Stops handing out tasks, everywhere, or goes on with it. A request names the change before it, so that a copy of it
+-- that comes late, after another change, does nothing.
 -- KEYS: meta
 -- arg: paused (boolean), change (how many changes there were)
 -- returns: how many changes there are now, '1' if paused

@@ -1,10 +1,12 @@
 -- Records of tasks.
 -- KEYS: meta
 -- arg: ids (at most 1,000)
--- returns: for each [s q t c p n f e died error_type error_message traceback l, due time or lease end], or '' if it is gone
+-- returns: for each [s q t c p n f e died error_type error_message traceback l, due time or lease end],
+--   or '' if it is gone
+local FIELDS = { 's', 'q', 't', 'c', 'p', 'n', 'f', 'e', 'died', 'error_type', 'error_message', 'traceback', 'l' }
 local rows = {}
 for number, id in ipairs(arg.ids) do
-  local task = read_task(id, 's', 'q', 't', 'c', 'p', 'n', 'f', 'e', 'died', 'error_type', 'error_message', 'traceback', 'l')
+  local task = read_task(id, unpack(FIELDS))
   rows[number] = ''
   if task[1] then
     local index = task[1] == 'd' and 'delayed' or task[1] == 'l' and 'leased'

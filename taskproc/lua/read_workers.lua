@@ -8,7 +8,8 @@ for position = 1, #found, 2 do
   local key = P .. ':worker:' .. found[position]
   local about = redis.call('HMGET', key, 'host', 'pid', 'since', 'queues', 'slots', 'version')
   if about[1] then
-    rows[#rows + 1] = { found[position], found[position + 1], redis.call('SCARD', key .. ':tasks'), unpack(about, 1, 6) }
+    local running = redis.call('SCARD', key .. ':tasks')
+    rows[#rows + 1] = { found[position], found[position + 1], running, unpack(about, 1, 6) }
   end
 end
 return rows

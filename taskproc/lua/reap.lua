@@ -1,7 +1,8 @@
 -- Takes back the tasks of workers that have not beaten in time.
 -- KEYS: meta, workers
 -- arg: timeout (ms), max_recoveries, limit
--- returns: '1' when there is more to do; [[id, queue, scope of its batch, fields of the record…] of tasks dead-lettered as lost]
+-- returns: '1' when there is more to do;
+--   [[id, queue, scope of its batch, fields of the record…] of tasks dead-lettered as lost]
 local function take_back(id, queue, tenant, awaited)
   local recoveries = redis.call('HINCRBY', task_key(id), 'o', 1)
   if recoveries < arg.max_recoveries then
@@ -25,10 +26,10 @@ redis.call('HSET', P .. ':worker:' .. worker, 'dead', '1')
 local lost = {}
 for _, id in ipairs(redis.call('SRANDMEMBER', P .. ':worker:' .. worker .. ':tasks', arg.limit)) do
   revoke(id, worker, take_back)
-  local task = read_task(id, 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'q')
+  local task = read_task(id, 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'g', 'b', 'q')
   if task[1] == 'x' then
     local batch = batch_of(id)
-    lost[#lost + 1] = { id, task[14], batch and look_up(batch).scope or '', unpack(task, 1, 13) }
+    lost[#lost + 1] = { id, task[16], batch and look_up(batch).scope or '', unpack(task, 1, 15) }
   end
 end
 finish()

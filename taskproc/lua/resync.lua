@@ -1,5 +1,5 @@
 -- Compares what a worker holds with what it knows that it holds, after a reply was lost or Redis was away.
--- Fetches with a nonce up to this one are refused from now on; tasks leased by them that the worker does not know go back.
+-- Fetches with a nonce up to this one are refused from now on; what they leased and the worker does not know goes back.
 -- KEYS: meta, workers
 -- arg: worker, nonce, known: [{id, token}]
 -- returns: 'ok', 'gone' (the worker is not known any more) or 'late' (a copy of an earlier request: nothing was done);

@@ -17,12 +17,21 @@ local function revive(id, tenant, awaited)
   revived[#revived + 1] = id
 end
 
+-- A unique schedule has one task at a time: its dead one must not run beside a later cycle.
+local function is_overtaken(id)
+  local schedule = read_schedule(id:match('^(.*):'))
+  return schedule.task and schedule.task ~= id and is_busy(schedule)
+end
+
 pass_memory_limit()
 for _, id in ipairs(arg.ids) do
-  local task = read_task(id, 's', 'q', 't', 'w')
+  local task = read_task(id, 's', 'q', 't', 'w', 'g')
   local wanted = task[1] == 'x' and task[2] == arg.queue and (not arg.tenant or task[3] == arg.tenant)
-  if wanted and not is_canceled(counted_in(id, task[4])) then
+  if wanted and not is_canceled(counted_in(id, task[4])) and not (task[5] and is_overtaken(id)) then
     revive(id, task[3], task[4])
+    if task[5] and redis.call('EXISTS', schedule_key(id:match('^(.*):'))) == 1 then
+      redis.call('HSET', schedule_key(id:match('^(.*):')), 'task', id)
+    end
   end
 end
 finish()

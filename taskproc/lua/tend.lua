@@ -1,17 +1,20 @@
--- Looks after queues: due tasks become ready, and attempts whose lease ran out without a word of their worker have failed.
+-- Looks after queues: due tasks become ready, and attempts whose lease ran out without a word of their worker have
+-- failed.
 -- KEYS: meta
--- arg: queues, timeout (ms), deadletter, limit (per queue)
+-- arg: queues, timeout (ms), deadletter, deadletter_unique, limit (per queue)
 -- returns: '1' when there is more to do
 local GRACE = 2000 -- ms after the lease's end, in which its worker reports the failure itself
 local more = false
 
 local function overdue(id, queue, tenant, awaited)
   local failures = redis.call('HINCRBY', task_key(id), 'f', 1)
-  if failures < tonumber(read_task(id, 'n')[1] or 0) then
+  local task = read_task(id, 'n', 'g')
+  if failures < tonumber(task[1] or 0) then
     put_back(id, queue, tenant, 0, false)
-  elseif arg.deadletter then
+  elseif arg.deadletter and (arg.deadletter_unique or not task[2]) then
     bury(id, queue, awaited, {
-      type = 'TaskTimeoutError', message = 'it ran longer than its invisibility, and its worker did not end it', traceback = '',
+      type = 'TaskTimeoutError', message = 'it ran longer than its invisibility, and its worker did not end it',
+      traceback = '',
     })
   else
     count(counted_in(id, awaited), 'failed', 1)

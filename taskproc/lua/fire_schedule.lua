@@ -1,0 +1,26 @@
+-- Moves a schedule on to its next instant, and starts the cycle in between; of many processes that try, one does it.
+-- KEYS: meta, schedules
+-- arg: id, from (the `next` that was read), instant? (of the cycle to start; without it `next` is only corrected),
+--   to (the new `next`), dead_is_busy (whether a dead task counts as not ended)
+-- returns: 'fired', 'skipped' (too late, or the task of an earlier cycle has not ended), 'stale', 'paused'
+local key = schedule_key(arg.id)
+if redis.call('HGET', key, 'next') ~= string.format('%.0f', arg.from) then
+  return 'stale'
+elseif redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
+  return 'paused'
+end
+pass_memory_limit()
+redis.call('HSET', key, 'next', arg.to)
+redis.call('ZADD', KEYS[2], arg.to, arg.id)
+if not arg.instant then
+  return 'skipped'
+end
+local schedule = read_schedule(arg.id)
+local expire = redis.call('HGET', key, 'expire')
+local not_after = expire and arg.instant + expire
+local task_id = arg.id .. ':' .. string.format('%.0f', arg.instant)
+if not_after and now > not_after or is_busy(schedule) or redis.call('EXISTS', task_key(task_id)) == 1 then
+  return 'skipped'
+end
+start_cycle(arg.id, schedule, task_id, arg.instant, not_after or nil)
+return 'fired'

@@ -1,0 +1,32 @@
+-- Adds or changes a schedule. With the same cron and time zone it keeps its next instant.
+-- KEYS: meta, schedules
+-- arg: id, next (ms, for a new cron or time zone), owner?, schedule: {tenant, queue, scope, cron, timezone, seconds,
+--   unique?, expire?, retries, invisibility, auto_extend?, call, topic?}; ARGV[2]: the data of its tasks
+-- returns: the next instant, or '' when the id is another tenant's
+local key = schedule_key(arg.id)
+local before = redis.call('HMGET', key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'task')
+if before[1] and before[1] ~= arg.schedule.tenant then
+  return ''
+end
+local same = before[2] == arg.schedule.cron and before[3] == arg.schedule.timezone
+  and before[4] == string.format('%d', arg.schedule.seconds)
+local next = same and tonumber(before[5]) or arg.next
+
+local fields = { 'next', next, 'data', ARGV[2] }
+for name, value in pairs(arg.schedule) do
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+redis.call('DEL', key)
+redis.call('HSET', key, unpack(fields))
+if before[6] then
+  redis.call('HSET', key, 'task', before[6])
+end
+if arg.owner then
+  redis.call('HSET', key, 'owner', arg.owner)
+  redis.call('SADD', P .. ':declared:' .. arg.owner, arg.id)
+end
+redis.call('ZADD', KEYS[2], next, arg.id)
+redis.call('ZADD', P .. ':schedules:' .. arg.schedule.tenant, 0, arg.id)
+redis.call('PUBLISH', P .. ':events', 'schedule')
+return string.format('%.0f', next)

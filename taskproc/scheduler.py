@@ -1,0 +1,65 @@
+"""Fires schedules. Every worker tries to, with no leader and no lock: a schedule moves on once, whoever is first."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from taskproc.schedules import Schedules, cron_of
+
+if TYPE_CHECKING:
+    from taskproc.records import DueSchedule
+    from taskproc.settings import TaskProcessorSettings
+    from taskproc.storage import Storage
+
+__all__ = ["Scheduler"]
+
+MISSED_AFTER = 1_000  # ms: of cycles later than this only the latest runs, as after an outage or a pause
+CORRECT_EVERY = 3600.0  # seconds between two looks for instants that no longer hold
+SPREAD = 0.01  # seconds: workers do not all look at the very instant
+
+
+class Scheduler:
+    """The duty of one worker."""
+
+    def __init__(self, settings: TaskProcessorSettings, storage: Storage, schedules: Schedules) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._schedules = schedules
+        self._changed = asyncio.Event()
+        self._correct_at = 0.0
+
+    def on_changed(self) -> None:
+        """A schedule may fall due earlier than the last look said."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """One look: fires what is due, then sleeps until the next instant, a change, or `base_frequency`."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._correct_at:
+            await self._schedules.correct()
+            self._correct_at = loop.time() + CORRECT_EVERY
+        self._changed.clear()
+        now, first, due = await self._storage.due_schedules()
+        moved = [await self._fire(schedule, now) for schedule in due]
+        if any(moved):
+            return
+        longest = self._settings.base_frequency.total_seconds()
+        until = longest if first is None or due else min((first - now) / 1000 + random.uniform(0, SPREAD), longest)
+        try:
+            async with asyncio.timeout(max(until, 0.005)):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _fire(self, schedule: DueSchedule, now: int) -> bool:
+        cron = cron_of(schedule)
+        if cron is None:
+            return False
+        instant = schedule.next
+        if now - instant > MISSED_AFTER:
+            instant = cron.latest(instant, now) or instant
+        busy = self._settings.deadletter_unique_schedules
+        outcome = await self._storage.fire_schedule(schedule, instant, cron.next(instant), dead_is_busy=busy)
+        return outcome != "paused"
