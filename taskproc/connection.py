@@ -11,17 +11,27 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from taskproc.errors import ConfigurationError
+from taskproc.servers import (
+    LOCATED_SCHEMES,
+    FindingConnection,
+    FindingConnectionInThread,
+    FindingTLSConnection,
+    FindingTLSConnectionInThread,
+    Located,
+    locate,
+)
 
 if TYPE_CHECKING:
     from taskproc.settings import TaskProcessorSettings
 
-__all__ = ["Connection", "connect", "send"]
+__all__ = ["Connection", "connect", "reconnect", "send"]
 
-SCHEMES = ("redis", "rediss", "unix")
-_CONNECTIONS = 50  # of the pool for commands; more callers wait their turn
+DIRECT_SCHEMES = ("redis", "rediss", "unix")
+MOST_CONNECTIONS = 50  # of the pool for commands; more callers wait their turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +41,17 @@ class Connection:
     address: str
     """The server, without credentials."""
     commands: redis.asyncio.Redis
-    url: str
+    server: str | Located
     timeout: float
     embedded: Any = None
 
     def blocking(self, longest: float) -> redis.asyncio.Redis:
         """A client with one connection for commands that block up to `longest` seconds."""
-        return _async_client(self.url, timeout=longest + self.timeout, connections=1)
+        return _client(self.server, patience=longest + self.timeout, connections=1)
 
-    def in_thread(self, timeout: float) -> redis.Redis:
+    def in_thread(self, patience: float) -> redis.Redis:
         """A client for a thread: nothing that happens in the event loop holds it up."""
-        options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-        return redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0), max_connections=1, **options)
+        return _client_in_thread(self.server, patience)
 
     async def close(self) -> None:
         await self.commands.aclose()
@@ -52,30 +61,40 @@ class Connection:
 
 async def connect(settings: TaskProcessorSettings) -> Connection:
     """Clients for `settings.redis`; an `embedded` server is started if none runs. Nothing is sent yet."""
-    url = settings.redis
-    embedded = None
-    if url == "embedded" or url.startswith("embedded:"):
+    url, shown, embedded = settings.redis, address_of(settings.redis), None
+    timeout = settings.command_timeout.total_seconds()
+    server: str | Located = url
+    scheme = urlsplit(url).scheme
+    if url == "embedded" or scheme == "embedded":
         from taskproc import embedded as embedded_server  # noqa: PLC0415 - few programs have a server of their own
 
         embedded = await asyncio.to_thread(embedded_server.start, url)
-        url = f"unix://{quote(embedded.socket)}"
-    elif urlsplit(url).scheme not in SCHEMES:
+        server, shown = f"unix://{quote(embedded.socket)}", f"embedded://{embedded.path}"
+    elif scheme in LOCATED_SCHEMES:
+        server = locate(url, settings.prefix)
+    elif scheme not in DIRECT_SCHEMES:
         raise ConfigurationError(
-            f"redis={address_of(url)!r} is not a server address: use redis://host:6379/0, rediss://…, unix:///path, "
-            "embedded, or embedded:///path"
+            f"redis={shown!r} is not a server address: use redis://host:6379/0, rediss://…, unix:///path, "
+            "redis+sentinel://h1,h2/name, redis+cluster://h1,h2, embedded, or embedded:///path"
         )
-    timeout = settings.command_timeout.total_seconds()
     try:
-        commands = _async_client(url, timeout=timeout, connections=_CONNECTIONS)
-    except ValueError as error:
-        raise ConfigurationError(f"redis={address_of(url)!r} is not a server address: {error}") from None
-    address = address_of(settings.redis if embedded is None else f"embedded://{embedded.path}")
-    return Connection(address=address, commands=commands, url=url, timeout=timeout, embedded=embedded)
+        commands = _client(server, patience=timeout, connections=MOST_CONNECTIONS)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"redis={shown!r} is not a server address: {error}") from None
+    return Connection(address=shown, commands=commands, server=server, timeout=timeout, embedded=embedded)
 
 
 async def send(client: redis.asyncio.Redis, *words: Any) -> Any:
     """The reply to a command, which the driver leaves untyped."""
     return await client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+async def reconnect(client: redis.asyncio.Redis) -> None:
+    """Drops the idle connections: the server at their other end may not be the one that counts any more."""
+    try:
+        await client.connection_pool.disconnect(inuse_connections=False)
+    except (RedisError, OSError):
+        return  # they were lost already
 
 
 def address_of(url: str) -> str:
@@ -84,17 +103,38 @@ def address_of(url: str) -> str:
     return scheme + separator + rest.partition("?")[0].rpartition("@")[2]
 
 
-def _async_client(url: str, *, timeout: float, connections: int) -> redis.asyncio.Redis:
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        timeout=None,  # callers wait for a connection as long as their own time allows
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        socket_keepalive=True,
-        retry=AsyncRetry(NoBackoff(), 0),
-        health_check_interval=0,
-        protocol=2,
-        client_name="taskproc",
+def _client(server: str | Located, *, patience: float, connections: int) -> redis.asyncio.Redis:
+    options: dict[str, Any] = {
+        "max_connections": connections,
+        "timeout": None,  # callers wait for a connection as long as their own time allows
+        "socket_timeout": patience,
+        "socket_connect_timeout": patience,
+        "socket_keepalive": True,
+        "retry": AsyncRetry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "protocol": 2,
+        "client_name": "taskproc",
+    }
+    if isinstance(server, str):
+        return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(server, **options))
+    kind = FindingTLSConnection if server.secure else FindingConnection
+    pool = redis.asyncio.BlockingConnectionPool(
+        connection_class=kind, find=server.find, **{**server.options, **options}
     )
     return redis.asyncio.Redis.from_pool(pool)
+
+
+def _client_in_thread(server: str | Located, patience: float) -> redis.Redis:
+    options: dict[str, Any] = {
+        "max_connections": 1,
+        "socket_timeout": patience,
+        "socket_connect_timeout": patience,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "client_name": "taskproc-heartbeat",
+    }
+    if isinstance(server, str):
+        return redis.Redis.from_pool(redis.ConnectionPool.from_url(server, **options))
+    kind = FindingTLSConnectionInThread if server.secure else FindingConnectionInThread
+    pool = redis.ConnectionPool(connection_class=kind, find=server.find, **{**server.options, **options})
+    return redis.Redis.from_pool(pool)

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import msgspec
 import redis.exceptions
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
     ClusterDownError,
     ClusterError,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -28,7 +30,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from taskproc.connection import Connection, send
+from taskproc.connection import Connection, reconnect, send
 from taskproc.errors import ConfigurationError, StorageUnavailable
 from taskproc.keys import Keys
 from taskproc.scripts import scripts
@@ -40,40 +42,25 @@ T = TypeVar("T")
 UNKNOWN_OUTCOME = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 """The request may or may not have been carried out."""
 _REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
-_NOT_EXECUTED = (
-    BusyLoadingError,
-    TryAgainError,
-    ClusterDownError,
-    ClusterError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-)
-_NOT_EXECUTED_CODES = (
-    "BUSY",
-    "NOREPLICAS",
-    "MISCONF",
-    "LOADING",
-    "OOM",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "READONLY",
-)
+_REFUSED_CODES = ("NOAUTH", "NOPERM", "WRONGPASS")
+_NOT_EXECUTED = (BusyLoadingError, TryAgainError, ClusterDownError, ClusterError, MasterDownError, OutOfMemoryError)
+_NOT_EXECUTED_CODES = ("BUSY", "NOREPLICAS", "MISCONF", "LOADING", "OOM", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_ELSEWHERE = (ReadOnlyError, MovedError, AskError)
+"""Not executed either: the data are, or are going to be, on another server."""
 
 encode = msgspec.msgpack.Encoder().encode
 
 
 def is_not_executed(error: Exception) -> bool:
     """Whether the server said that it did not carry out the request, but may later."""
-    if isinstance(error, _NOT_EXECUTED):
+    if isinstance(error, _NOT_EXECUTED + _ELSEWHERE):
         return True
     return isinstance(error, ResponseError) and str(error).startswith(_NOT_EXECUTED_CODES)
 
 
 def explain_refusal(error: Exception, address: str) -> ConfigurationError | None:
     """The error for a server that does not let us in, or do what we need; None for other errors."""
-    if not isinstance(error, _REFUSED) and not str(error).startswith(("NOAUTH", "NOPERM", "WRONGPASS")):
+    if not isinstance(error, _REFUSED) and not str(error).startswith(_REFUSED_CODES):
         return None
     return ConfigurationError(
         f"the server at {address} refuses this user: {error}. Check user, password and ACL of `redis`."
@@ -129,6 +116,8 @@ class Driver:
                         reason, maybe_accepted = error, True
                     except ResponseError as error:
                         reason = self._passing(error)
+                        if isinstance(error, _ELSEWHERE):
+                            await reconnect(self._client)
                     await asyncio.sleep(min(0.02 * 2**attempt, 0.5) * random.uniform(0.5, 1))
         except TimeoutError:
             maybe_accepted = maybe_accepted or reason is None

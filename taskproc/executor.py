@@ -59,7 +59,7 @@ class JsonExecutor:
 
 
 def _codec(target: Target) -> Codec:
-    return codec_of(target.function, bound=target.kind in ("instance", "class"), context_type=TaskContext)
+    return codec_of(target.function, bound=target.kind in ("instance", "class"))
 
 
 async def _bind(target: Target, resolve: Resolve) -> Callable[..., Any]:

@@ -281,8 +281,8 @@ class TaskProcessor(Looks):
     async def upsert_schedule(
         self, schedule: ScheduleData, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Calls `method` at each instant of `schedule.cron`; changes the schedule if it is there. With the same cron and
-        time zone its next instant stays. TaskProcessorError when the id is another tenant's.
+        """Calls `method` at each instant of `schedule.cron`; changes the schedule if it is there. With the same cron
+        and time zone its next instant stays. TaskProcessorError when the id is another tenant's.
         """
         await self._opened().schedules.upsert(schedule, method, args, kwargs)
 

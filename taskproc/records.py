@@ -66,6 +66,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: str
     nonce: int
+    known: int = 0
+    """The nonce of the last request that was answered."""
     slots: int
     queues: Sequence[str] = ()
     max_recoveries: int = 1

@@ -38,7 +38,7 @@ AddedToBatch = Literal["ok", "missing", "canceled", "full", "broken"]
 class Exchange:
     """What came back for settled attempts and free slots."""
 
-    status: Literal["ok", "paused", "gone", "silent", "late"]
+    status: Literal["ok", "paused", "gone", "silent", "late", "rewound"]
     now: int
     dues: list[int | None]
     """For each queue asked, when its first delayed task falls due."""

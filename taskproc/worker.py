@@ -55,7 +55,7 @@ class Worker:
         self._settings = processor.settings
         self._loop = asyncio.get_running_loop()
         self.id = uuid.uuid4().hex
-        self._nonce = 0
+        self._nonce = self._known = 0
         self._timeout = int(self._settings.worker_timeout.total_seconds() * 1000)
         self._base = self._settings.base_frequency.total_seconds()
         self._dues: dict[str, int] = {}
@@ -159,10 +159,10 @@ class Worker:
 
     async def _turn(self) -> None:
         self._look = False
-        if self._unsure:
-            await self._resync()
-        if self._unknown:
-            await self._renew()
+        if self._unsure and not await self._resync():
+            return
+        if self._unknown and not await self._renew():
+            return
         pending = self._attempts.take_pending(MOST_AT_ONCE)
         slots = self._free_slots()
         self._again = bool(self._attempts.pending)
@@ -183,6 +183,7 @@ class Worker:
         request = Request(
             worker=self.id,
             nonce=self._nonce,
+            known=self._known,
             slots=slots,
             queues=settings.queues,
             max_recoveries=settings.max_recoveries,
@@ -198,30 +199,31 @@ class Worker:
         self._attempts.ahead = reply.now / 1000 - time.monotonic()
         for attempt in reply.fetched:
             self._attempts.start(attempt, asked_at)
-        if slots:
-            await self._heed(reply, slots)
+        await self._heed(reply, slots)
 
     async def _heed(self, reply: Exchange, slots: int) -> None:
-        """Draws from a reply when to ask again."""
-        fell_short = len(reply.fetched) < slots
+        """Draws from a reply when to ask again, and what is wrong."""
+        self._hungry.clear()
         match reply.status:
-            case "ok":
-                dues = zip(self._settings.queues, reply.dues, strict=True)
-                self._dues = {queue: due for queue, due in dues if due is not None}
-                self._again = self._again or reply.more or not fell_short
+            case "ok" | "paused":
+                self._known = self._nonce
+                if slots:
+                    self._plan(reply, slots)
             case "gone":
                 self._unknown = self._again = True
             case "silent":
                 self._unknown = not await self._storage.beat(self.id, self._timeout)
                 self._again = True
-            case "late":
+            case "late" | "rewound":
                 self._unsure = self._again = True
-            case "paused":
-                self._dues = {}
-        if reply.status == "ok" and fell_short and not reply.more and not self._stopping:
+
+    def _plan(self, reply: Exchange, slots: int) -> None:
+        dues = zip(self._settings.queues, reply.dues, strict=False)  # none while paused
+        self._dues = {queue: due for queue, due in dues if due is not None}
+        if reply.more or len(reply.fetched) == slots:
+            self._again = True
+        elif reply.status == "ok" and not self._stopping:
             self._hungry.set()
-        else:
-            self._hungry.clear()
 
     async def _wait(self) -> None:
         """Until there is something to hand in, a token, an event, or a time has come."""
@@ -274,32 +276,38 @@ class Worker:
         else:
             _deliver([one], settled)
 
-    async def _resync(self) -> None:
-        """Compares what this worker holds with what Redis thinks that it holds."""
+    async def _resync(self) -> bool:
+        """Compares what this worker holds with what Redis thinks that it holds; False when Redis is away."""
         held = self._attempts.held()
         try:
             alive, lost = await self._storage.resync(self.id, self._nonce, [(id_, token) for id_, token, _ in held])
         except TaskProcessorError as error:
-            logger.warning("worker %s: %s", self.id, error)
-            return
+            return await self._pause(error)
         for _, _, run in [held[position] for position in lost]:
             if run is not None:
                 run.interrupt("lost", time.monotonic())
         self._unsure = False
+        self._known = self._nonce
         self._unknown = self._unknown or not alive
+        return True
 
-    async def _renew(self) -> None:
+    async def _pause(self, error: TaskProcessorError) -> bool:
+        logger.warning("worker %s: %s", self.id, error)
+        await asyncio.sleep(0.2)
+        return False
+
+    async def _renew(self) -> bool:
         """Redis does not know this worker any more: its tasks are others' now, and it starts anew under another id."""
         logger.warning("worker %s was taken for dead: it gives up %d running tasks", self.id, len(self._attempts))
         self._attempts.interrupt_all("lost")
-        self.id, self._nonce = uuid.uuid4().hex, 0
+        self.id, self._nonce, self._known = uuid.uuid4().hex, 0, 0
         try:
             await self._register()
         except TaskProcessorError as error:
-            logger.warning("worker %s: %s", self.id, error)
-            return
+            return await self._pause(error)
         self._heartbeat.continue_as(self.id)
         self._unknown = False
+        return True
 
     def _beat_answered(self, worker: str, canceled: list[str], *, known: bool) -> None:
         """In the heartbeat's thread."""

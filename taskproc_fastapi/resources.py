@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
-from functools import update_wrapper
 from typing import Any, TypeVar, cast
 
 from dependency_injector import providers
@@ -53,7 +52,6 @@ class _Guard:
     def __init__(self, provider: providers.BaseResource[Any], current: ContextVar[OpenResources | None]) -> None:
         self.provides = cast("Callable[..., object]", provider.provides)
         self._current = current
-        update_wrapper(self, self.provides, updated=())
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         made = self.provides(*args, **kwargs)

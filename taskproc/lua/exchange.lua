@@ -1,10 +1,10 @@
 -- Settles attempts that have ended, then leases as many ready tasks as the worker has free slots.
 -- KEYS: meta, workers
--- arg: request: {worker, nonce, slots, queues, max_recoveries},
+-- arg: request: {worker, nonce (0: only settle), known (nonce of the last answer), slots, queues, max_recoveries},
 --   settlements: [{id, token, outcome, us (run time), delay? (ms), type?, message?, traceback?, unknown?}]
 --   outcome: done | retry | dead | discard | release
 -- returns: status ('ok', 'paused', 'gone': the worker is not known (any more), 'silent': it has not beaten in time,
---   'late': overtaken by a later fetch or a resync), now, [the next due time of each queue, or ''],
+--   'late': overtaken by a later exchange or a resync, 'rewound': Redis has lost an exchange that it had answered), now, [the next due time of each queue, or ''],
 --   '1' if there may be more, [settled as], [[id, queue, scope of its batch, fields of the record…]]
 --   settled as: done | failed | canceled | released | stale
 local MOST_SKIPPED = 1000
@@ -291,7 +291,11 @@ local function standing()
     return 'silent'
   elseif tonumber(worker[1] or 0) >= request.nonce then
     return 'late'
-  elseif redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
+  elseif tonumber(worker[1] or 0) < (request.known or 0) then
+    return 'rewound'
+  end
+  redis.call('HSET', P .. ':worker:' .. request.worker, 'nonce', request.nonce)
+  if redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
     return 'paused'
   end
   return 'ok'
@@ -300,10 +304,9 @@ end
 pass_memory_limit()
 settle_all()
 local status, dues, more = 'ok', {}, false
-if request.slots > 0 then
+if request.nonce > 0 then
   status = standing()
-  if status == 'ok' then
-    redis.call('HSET', P .. ':worker:' .. request.worker, 'nonce', request.nonce)
+  if status == 'ok' and request.slots > 0 then
     dues, more = fetch_all()
   end
 end

@@ -23,7 +23,17 @@ async def test_two_workers_share_the_tasks_and_close_every_session(redis_url: st
     """300 tasks over two processes: each has a session of its own, and SIGTERM lets what runs end."""
     events, port = Served(tmp_path / "log"), free_port()
     environment = {"SERVED_LOG": str(events.path), "TASKPROC_REDIS": redis_url, "TASKPROC_PREFIX": prefix}
-    arguments = ["-m", "uvicorn", "tests.fastapi.served_app:app", "--workers", "2", "--port", str(port)]
+    arguments = [
+        "-m",
+        "uvicorn",
+        "tests.fastapi.served_app:app",
+        "--workers",
+        "2",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
 
     with process(arguments, env=environment) as uvicorn:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
@@ -57,7 +67,18 @@ async def test_the_reloader_starts_the_app_anew(redis_url: str, prefix: str, tmp
     (watched / "module.py").write_text("")
     environment = {"SERVED_LOG": str(events.path), "TASKPROC_REDIS": redis_url, "TASKPROC_PREFIX": prefix}
     app = "tests.fastapi.served_app:app"
-    arguments = ["-m", "uvicorn", app, "--reload", "--reload-dir", str(watched), "--port", str(port)]
+    arguments = [
+        "-m",
+        "uvicorn",
+        app,
+        "--reload",
+        "--reload-dir",
+        str(watched),
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     with process(arguments, env=environment) as uvicorn:
         await wait_until(lambda: len(events("up")) == 1, 30, "the app is up")
         (watched / "module.py").write_text("changed = True")

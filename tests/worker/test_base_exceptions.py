@@ -128,6 +128,21 @@ async def test_an_execute_function_may_raise_anything(settings: MakeSettings, ki
     assert jobs.notes == []
 
 
+class Seen:
+    """Hooks that take a moment, and what they have seen."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str | None] = []
+        self.hooks: dict[str, object] = {"on_task_error": self.error, "on_task_end": self.end}
+
+    async def error(self, _ctx: TaskContext, _error: BaseException) -> None:
+        await asyncio.sleep(0)
+
+    async def end(self, ctx: TaskContext) -> None:
+        await asyncio.sleep(0)
+        self.outcomes.append(ctx.outcome)
+
+
 class Cancelling:
     """Cancels the asyncio task it runs in."""
 
@@ -147,16 +162,19 @@ class Cancelling:
 
 @pytest.mark.parametrize("hooks", [False, True])
 async def test_a_task_that_cancels_itself_fails(settings: MakeSettings, hooks: bool) -> None:
-    """`current_task().cancel()` in user code is a failure like a raised CancelledError, not a shutdown of the worker."""
-    cancelling = Cancelling()
-    seen: list[str] = []
-
-    async def noticed(*_: object) -> None:
-        await asyncio.sleep(0)
-        seen.append("seen")
-
-    given = {"on_task_error": noticed, "on_task_end": noticed} if hooks else {}
-    async with working(settings(retries=2, on_task_failed_delay=None, **given), cancelling) as tasks:
+    """A cancel that user code asked for is a failure like a raised CancelledError, not a shutdown of the worker."""
+    cancelling, seen = Cancelling(), Seen()
+    async with working(settings(retries=2, on_task_failed_delay=None, **(seen.hooks if hooks else {})), cancelling) as tasks:
         await died(tasks, await tasks.enqueue(cancelling.awaiting))
     assert cancelling.attempts == 2
-    assert len(seen) == (4 if hooks else 0)
+    assert seen.outcomes == (["failed", "failed"] if hooks else [])
+
+
+@pytest.mark.parametrize("hooks", [False, True])
+async def test_a_task_that_returns_before_its_own_cancel_is_done(settings: MakeSettings, hooks: bool) -> None:
+    """The cancel that user code asked for ends with the call; it does not hit the hooks and the settle."""
+    cancelling, seen = Cancelling(), Seen()
+    async with working(settings(**(seen.hooks if hooks else {})), cancelling) as tasks:
+        await gone(tasks, await tasks.enqueue(cancelling.returning))
+    assert cancelling.attempts == 1
+    assert seen.outcomes == (["done"] if hooks else [])
