@@ -10,6 +10,7 @@ __all__ = ["FAIR", "is_fair", "queue_name", "schedule_name", "tenant_name"]
 
 FAIR = "[fair]"
 _NAME = re.compile(r"[A-Za-z0-9_.@|+=/-]{1,128}")
+LONGEST_SHOWN = 200  # characters of a wrong name in a message
 _OUTCOMES = frozenset({"success", "failed", "canceled", "complete"})
 
 
@@ -41,7 +42,7 @@ def is_fair(queue: str) -> bool:
 
 def _check(kind: str, name: str, bare: object) -> str:
     if not isinstance(bare, str) or not _NAME.fullmatch(bare):
-        shown = repr(name if len(repr(name)) <= 80 else repr(name)[:77] + "…")
+        shown = repr(name)[:LONGEST_SHOWN]
         suffix = f", and may end in {FAIR}" if kind == "queue" else ""
         raise InvalidName(
             f"{kind} name {shown} is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . @ | + = / -{suffix}"

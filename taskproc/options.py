@@ -16,6 +16,11 @@ When = Literal["success", "failed", "canceled", "complete"]
 
 WHENS = ("success", "failed", "canceled", "complete")
 
+SHORTEST = timedelta(milliseconds=1)
+LONGEST = timedelta(days=36_500)
+"""Of any duration: Redis counts milliseconds in doubles, and what is due must be a datetime."""
+MOST_RETRIES = 1_000_000_000
+
 
 class TaskOptions(TypedDict, total=False):
     """What `batch.on(…)` takes beside the queue."""
@@ -53,20 +58,27 @@ class Options:
         if self.tenant is not None:
             tenant_name(self.tenant)
         self._check_delay()
-        if self.retries is not None and (type(self.retries) is not int or self.retries < 1):
+        if self.retries is not None and not (type(self.retries) is int and 1 <= self.retries <= MOST_RETRIES):
             raise EnqueueError(
-                f"retries={self.retries!r}: it counts the failures allowed, from 1; for a single attempt use 1"
+                f"retries={self.retries!r}: it counts the failures allowed, from 1 to {MOST_RETRIES:,}; for a single "
+                "attempt use 1"
             )
         if self.invisibility is not None and not (
-            isinstance(self.invisibility, timedelta) and self.invisibility > timedelta(0)
+            isinstance(self.invisibility, timedelta) and SHORTEST <= self.invisibility <= LONGEST
         ):
-            raise EnqueueError(f"invisibility={self.invisibility!r} must be a timedelta longer than zero")
+            raise EnqueueError(
+                f"invisibility={self.invisibility!r} must be a timedelta, from a millisecond to a hundred years"
+            )
+        if self.auto_extend is not None and not isinstance(self.auto_extend, bool):
+            raise EnqueueError(f"auto_extend={self.auto_extend!r} must be True or False")
 
     def _check_delay(self) -> None:
         if self.delay is not None and self.delay_until is not None:
             raise EnqueueError("delay and delay_until are both given: say one of them")
-        if self.delay is not None and not isinstance(self.delay, timedelta):
-            raise EnqueueError(f"delay={self.delay!r} must be a timedelta, such as timedelta(seconds=5)")
+        if self.delay is not None and not (isinstance(self.delay, timedelta) and self.delay <= LONGEST):
+            raise EnqueueError(
+                f"delay={self.delay!r} must be a timedelta of at most a hundred years, such as timedelta(seconds=5)"
+            )
         if self.delay_until is None:
             return
         if not isinstance(self.delay_until, datetime):

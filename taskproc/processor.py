@@ -85,7 +85,7 @@ class TaskProcessor(Looks):
         self.execute: Execute = self._execute
         """What a worker does with a task: opens a scope, lets the executor call the method. May be replaced."""
         self._given_executor = executor
-        self._threads = Threads(self.settings.max_workers)
+        self._threads: Threads | None = None
         self._declared: dict[str, Declared] = {}
         self._open: _Open | None = None
         self._worker: Worker | None = None
@@ -159,10 +159,9 @@ class TaskProcessor(Looks):
         opened = self._opened()
         if self._worker is not None:
             raise ConfigurationError("run() is running already: one worker for each processor")
-        await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
         self._worker = worker = Worker(self, opened.connection, opened.storage, opened.looking, opened.schedules)
         self._worker_ended.clear()
-        running = asyncio.create_task(worker.run())
+        running = asyncio.create_task(self._work(opened, worker))
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -173,11 +172,25 @@ class TaskProcessor(Looks):
             self._worker = None
             self._worker_ended.set()
 
+    async def _work(self, opened: _Open, worker: Worker) -> None:
+        await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
+        await worker.run()
+
+    @property
+    def running(self) -> bool:
+        """Whether `run()` is running."""
+        return self._worker is not None
+
+    async def ended(self) -> None:
+        """Returns when `run()` has ended, at once if it is not running."""
+        if self._worker is not None:
+            await self._worker_ended.wait()
+
     async def stop(self) -> None:
         """Ends `run()`, and returns when it has ended."""
         if self._worker is not None:
             self._worker.stop()
-            await self._worker_ended.wait()
+        await self.ended()
 
     async def _execute(self, ctx: TaskContext) -> None:
         if self._scopes is None:
@@ -188,6 +201,8 @@ class TaskProcessor(Looks):
 
     async def in_thread(self, ctx: TaskContext, function: Callable[[], Any]) -> Any:
         """What `function` returns, run for the task `ctx` in a thread of the processor."""
+        if self._threads is None:
+            self._threads = Threads(self.settings.max_workers)
         with ctx.leaving_loop():
             return await self._threads.submit(function)
 

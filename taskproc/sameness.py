@@ -79,7 +79,8 @@ def _same_model(sent: BaseModel, back: BaseModel) -> bool:
 def _same_object(sent: Any, back: Any) -> bool:
     if dataclasses.is_dataclass(sent):
         return _same_attributes(sent, back, [field.name for field in dataclasses.fields(sent)])
-    return type(sent).__eq__ == object.__eq__ or bool(sent == back)
+    equality: object = type(sent).__eq__
+    return equality is object.__eq__ or bool(sent == back)
 
 
 def _same_attributes(sent: object, back: object, names: Iterable[str]) -> bool:

@@ -374,6 +374,11 @@ def _deliver(pending: Sequence[Pending], settled: Sequence[Settled]) -> None:
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=1)
+    """Cancels tasks until they have ended: Python 3.11 loses a cancel that comes while the driver sends a command."""
+    pending = set(tasks)
+    for _ in range(20):
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.05)
+        if not pending:
+            return

@@ -30,7 +30,8 @@ def _records(model: Model, dump: Dump) -> Iterator[str]:
     stored = {key.removeprefix("task:"): record for key, record in dump.items() if key.startswith("task:")}
     yield from _differ("tasks", sorted(stored), sorted(model.tasks))
     for id_ in stored.keys() & model.tasks.keys():
-        yield from _differ(f"record of {id_}", stored[id_], _record(model.tasks[id_]))
+        record = {name: value for name, value in stored[id_].items() if name not in {"error_message", "traceback"}}
+        yield from _differ(f"record of {id_}", record, _record(model.tasks[id_]))
 
 
 def _record(task: Task) -> dict[str, str]:
@@ -43,8 +44,7 @@ def _record(task: Task) -> dict[str, str]:
         "f": task.failures or None, "o": task.recoveries or None, "u": task.unknown_since, "l": task.token or None,
         "k": 1 if task.cancel_requested else None, "died": died, "error_type": error,
     }  # fmt: skip
-    told = ("error_message", "traceback") if died else ()
-    return {name: str(value) for name, value in fields.items() if value is not None} | dict.fromkeys(told, "")
+    return {name: str(value) for name, value in fields.items() if value is not None}
 
 
 def _scores(model: Model, dump: Dump) -> Iterator[str]:

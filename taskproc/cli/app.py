@@ -1,0 +1,57 @@
+"""What the command line offers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import watchfiles
+
+from taskproc.cli.serving import Overrides, load, serve
+from taskproc.errors import TaskProcessorError
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Background tasks on Redis or Valkey.", pretty_exceptions_enable=False)
+
+
+@app.callback()
+def taskproc() -> None:
+    """Background tasks on Redis or Valkey."""
+
+
+@app.command()
+def worker(
+    target: Annotated[str, typer.Argument(help="The FastAPI app, or TaskProcessor: module:name, as in myapp:app")],
+    *,
+    queues: Annotated[str | None, typer.Option(help="Serve these instead: high,default")] = None,
+    max_workers: Annotated[int | None, typer.Option(min=1, help="Tasks at a time, instead of its setting")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start anew when a Python file here changes")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning, error")] = "info",
+) -> None:
+    """Runs tasks of an app without serving HTTP, with the app's own settings, container and lifespan.
+
+    SIGTERM or Ctrl-C ends it gracefully: running tasks may end within `shutdown_grace`, the rest is handed back. A
+    second one ends it at once.
+    """
+    overrides = Overrides(queues=queues, max_workers=max_workers)
+    if reload:
+        watchfiles.run_process(
+            Path.cwd(), target=_work, args=(target, overrides, log_level), watch_filter=watchfiles.PythonFilter()
+        )
+    else:
+        _work(target, overrides, log_level)
+
+
+def _work(target: str, overrides: Overrides, log_level: str) -> None:
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        asyncio.run(serve(load(target), overrides))
+    except TaskProcessorError as error:
+        typer.secho(f"taskproc: {error}", err=True, fg="red")
+        raise typer.Exit(1) from error
