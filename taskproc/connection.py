@@ -109,7 +109,6 @@ def _client(server: str | Located, *, patience: float, connections: int) -> redi
         "timeout": None,  # callers wait for a connection as long as their own time allows
         "socket_timeout": patience,
         "socket_connect_timeout": patience,
-        "socket_keepalive": True,
         "retry": AsyncRetry(NoBackoff(), 0),
         "health_check_interval": 0,
         "protocol": 2,

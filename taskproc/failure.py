@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
 __all__ = ["Failure", "describe"]
 
+LONGEST_TYPE = 500
 LONGEST_MESSAGE = 2_000
 LONGEST_TRACEBACK = 16_000
-DEEPEST = 40  # frames shown from each end of a chain of calls
+INNERMOST = 40  # frames shown of each traceback
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """What a dead task keeps of its last error."""
 
@@ -24,9 +26,9 @@ class Failure:
 def describe(error: BaseException) -> Failure:
     """The error's type, message and traceback, cut to a size that can be stored."""
     return Failure(
-        _type_of(error),
-        _shorten(_message_of(error), LONGEST_MESSAGE),
-        _shorten(_traceback_of(error), LONGEST_TRACEBACK),
+        type=_bounded("type", lambda: _type_of(error), LONGEST_TYPE),
+        message=_bounded("text", lambda: str(error), LONGEST_MESSAGE),
+        traceback=_bounded("traceback", lambda: _traceback_of(error), LONGEST_TRACEBACK),
     )
 
 
@@ -35,22 +37,20 @@ def _type_of(error: BaseException) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _message_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException as broken:  # noqa: BLE001 - __str__ is the user's code
-        return f"<its text cannot be shown: {type(broken).__name__}>"
-
-
 def _traceback_of(error: BaseException) -> str:
+    shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=-INNERMOST, compact=True)
+    return "".join(_shorten(line, LONGEST_TRACEBACK) for line in shown.format())
+
+
+def _bounded(what: str, make: Callable[[], str], longest: int) -> str:
     try:
-        shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=-DEEPEST, compact=True)
-        return "".join(shown.format())
-    except BaseException as broken:  # noqa: BLE001 - formatting runs the user's __str__ and __repr__
-        return f"<its traceback cannot be shown: {type(broken).__name__}>"
+        return _shorten(make(), longest)
+    except BaseException as broken:  # noqa: BLE001 - it runs the user's __str__ and __repr__
+        return f"<its {what} cannot be shown: {type(broken).__name__}>"
 
 
 def _shorten(text: str, longest: int) -> str:
-    text = text.encode("utf-8", "replace").decode()  # what cannot be written as UTF-8 could not be stored
-    half = longest // 2
-    return text if len(text) <= longest else f"{text[:half]}\n… {len(text) - longest} characters …\n{text[-half:]}"
+    if len(text) > longest:
+        half = longest // 2
+        text = f"{text[:half]}\n… {len(text) - longest} characters …\n{text[-half:]}"
+    return text.encode("utf-8", "replace").decode()  # what cannot be written as UTF-8 could not be stored

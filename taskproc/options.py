@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypedDict
 
 from taskproc.errors import EnqueueError
 from taskproc.names import queue_name, tenant_name
 
-__all__ = ["OnOptions", "Options", "TaskOptions", "When", "milliseconds"]
+__all__ = [
+    "LONGEST",
+    "MOST_RETRIES",
+    "SHORTEST",
+    "WHENS",
+    "OnOptions",
+    "Options",
+    "TaskOptions",
+    "When",
+    "milliseconds",
+]
 
 When = Literal["success", "failed", "canceled", "complete"]
 """The outcome of a batch that a continuation waits for; `complete` is any."""
@@ -87,6 +97,8 @@ class Options:
             raise EnqueueError(
                 f"delay_until={self.delay_until!r} has no time zone: which instant is meant? Pass datetime.now(UTC) + …"
             )
+        if self.delay_until - datetime.now(UTC) > LONGEST:
+            raise EnqueueError(f"delay_until={self.delay_until} is more than a hundred years away")
 
     @property
     def after(self) -> int | None:

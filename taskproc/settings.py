@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import json
+import math
 import random
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from taskproc.errors import ConfigurationError
 from taskproc.names import queue_name, schedule_name, tenant_name
+from taskproc.options import LONGEST, MOST_RETRIES, SHORTEST
 
 if TYPE_CHECKING:
     from taskproc.context import TaskContext
@@ -33,25 +47,36 @@ def backoff(
     jitter: float = 0.2,
 ) -> DelayHook:
     """A delay before each retry that grows: by default 1, 4, 16 s … up to an hour, each ± 20 %."""
+    if not timedelta(0) < first <= longest <= LONGEST or factor < 1 or not 0 <= jitter <= 1:
+        raise ConfigurationError(
+            f"backoff(first={first}, factor={factor:g}, longest={longest}, jitter={jitter:g}): it grows from first to "
+            "longest, by a factor of at least 1, with a jitter from 0 to 1"
+        )
+    steps = math.log(longest / first, factor) if factor > 1 else 0
 
     def delay(ctx: TaskContext, _retries_left: int) -> timedelta:
-        grown = min(first.total_seconds() * factor ** min(ctx.attempt - 1, 64), longest.total_seconds())
-        return timedelta(seconds=grown * random.uniform(1 - jitter, 1 + jitter))
+        grown = first * factor ** min(ctx.attempt - 1, steps)
+        return min(grown, longest) * random.uniform(1 - jitter, 1 + jitter)
 
     return delay
 
 
-def _number_of_seconds(value: object) -> object:
+def _duration(value: object, parse: ValidatorFunctionWrapHandler) -> timedelta:
+    with contextlib.suppress(ValueError):
+        value = float(value) if isinstance(value, str) else value
     try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value  # PT5M or 00:05:00: pydantic reads these
+        return cast("timedelta", parse(value))
+    except ValidationError:
+        raise ValueError("is no duration: write it in seconds (3600, 1.5), as PT5M, or as 00:05:00") from None
 
 
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than zero")
-    return value
+def _from(shortest: timedelta) -> AfterValidator:
+    def check(value: timedelta) -> timedelta:
+        if not shortest <= value <= LONGEST:
+            raise ValueError(f"must be from {shortest.total_seconds():g} seconds to a hundred years")
+        return value
+
+    return AfterValidator(check)
 
 
 def _comma_separated(value: object) -> object:
@@ -62,9 +87,16 @@ def _comma_separated(value: object) -> object:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-Duration = Annotated[timedelta, BeforeValidator(_number_of_seconds)]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+def _package(name: str) -> str:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(f"{name!r} is no package: write it as it is imported, such as app.tasks")
+    return name
+
+
+Duration = Annotated[timedelta, WrapValidator(_duration), _from(timedelta(0))]
+PositiveDuration = Annotated[timedelta, WrapValidator(_duration), _from(SHORTEST)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)]
+Packages = Annotated[list[Annotated[str, AfterValidator(_package)]], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class TaskProcessorSettings(BaseSettings):
@@ -91,7 +123,7 @@ class TaskProcessorSettings(BaseSettings):
     """Whose tasks are those that name no tenant."""
     max_workers: int = Field(default=20, ge=1, le=10_000)
     """How many tasks run at a time in this process; also the size of its thread pool."""
-    retries: int = Field(default=3, ge=1)
+    retries: int = Field(default=3, ge=1, le=MOST_RETRIES)
     """Failures allowed: with 3, the third failed attempt is the last."""
     invisibility: PositiveDuration = timedelta(minutes=5)
     """How long an attempt may run unless it extends its lock."""
@@ -127,7 +159,7 @@ class TaskProcessorSettings(BaseSettings):
     """How long a hook may take before it is given up."""
     max_payload: int = Field(default=1024 * 1024, ge=1)
     """The most bytes that the encoded arguments of one task may take."""
-    allowed_modules: Names = []
+    allowed_modules: Packages = []
     """Packages whose functions may be run without `@background`, and be imported for it."""
 
     on_task_start: TaskHook | None = Field(default=None, repr=False)
@@ -139,13 +171,29 @@ class TaskProcessorSettings(BaseSettings):
     on_task_failed_delay: DelayHook | None = Field(default_factory=backoff, repr=False)
     """`(ctx, retries_left)`: how long to wait before the next attempt; None is at once."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed wins over the environment, which wins over `.env`. ConfigurationError for an unknown name."""
+        for name in init_settings().keys() - settings_cls.model_fields.keys():
+            near = difflib.get_close_matches(name, settings_cls.model_fields, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigurationError(f"{settings_cls.__name__}({name}=…): there is no such setting{hint}")
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
     @field_validator("prefix")
     @classmethod
     def _one_hash_slot(cls, prefix: str) -> str:
-        tag = prefix.partition("{")[2].partition("}")[0]
-        if not prefix or set(prefix) & set("*?[]\\ \r\n\0"):
+        bare = prefix.replace("{", "").replace("}", "")
+        if not bare or not prefix.isprintable() or set(prefix) & set("*?[]\\ "):
             raise ValueError("must not be empty nor contain spaces or any of * ? [ ] \\")
-        return prefix if tag else "{" + prefix.replace("{", "").replace("}", "") + "}"
+        return prefix if re.match(r"[^{]*\{[^}]+\}", prefix) else "{" + bare + "}"
 
     @field_validator("queues")
     @classmethod

@@ -1,17 +1,18 @@
-"""The processor's own threads for `def` tasks: daemons, so that one which does not end cannot keep the process alive."""
+"""The processor's own threads for `def` tasks: daemons, so that one which does not end keeps no process alive."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Threads"]
 
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
 IDLE_SECONDS = 30
 
 
@@ -23,62 +24,77 @@ class Threads:
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._idle = 0
+        self._unfinished = 0
+        """Jobs that wait or run: no more than there are threads, unless those are all that there may be."""
 
     def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         """A future of what the function returns; it sees the caller's context variables."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
-        self._jobs.put((loop, future, lambda: context.run(function)))
+        job = _Job(loop=loop, future=future, function=lambda: context.run(function))
         with self._lock:
-            if self._idle < self._jobs.qsize() and self._threads < self._most:
+            if self._unfinished >= self._threads and self._threads < self._most:
+                threading.Thread(target=self._serve, name=f"taskproc-{self._threads + 1}", daemon=True).start()
                 self._threads += 1
-                threading.Thread(target=self._serve, name=f"taskproc-{self._threads}", daemon=True).start()
+            self._unfinished += 1
+            self._jobs.put(job)
         return future
 
     def _serve(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            try:
-                job = self._jobs.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                job = None
-            with self._lock:
-                self._idle -= 1
-                if job is None and self._jobs.empty():
-                    self._threads -= 1
-                    return
-            if job is not None:
-                _run(*job)
+        while self._serve_one():
+            pass
+
+    def _serve_one(self) -> bool:
+        """Runs a job, and keeps nothing of it. False: there was none for long, and the thread may end."""
+        try:
+            job = self._jobs.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            return self._is_needed()
+        job.run()
+        with self._lock:
+            self._unfinished -= 1
+        return True
+
+    def _is_needed(self) -> bool:
+        with self._lock:
+            if self._unfinished >= self._threads:  # a job has come just now
+                return True
+            self._threads -= 1
+            return False
 
 
-def _run(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:
-    try:
-        result = function()
-    except BaseException as error:  # noqa: BLE001 - it is the future's, not this thread's
-        _deliver(loop, future, None, error)
-    else:
-        _deliver(loop, future, result, None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    function: Callable[[], Any]
 
-
-def _deliver(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], result: Any, error: BaseException | None
-) -> None:
-    def settle() -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
+    def run(self) -> None:
+        try:
+            result = self.function()
+        except BaseException as error:  # noqa: BLE001 - it is the future's, not this thread's
+            self._deliver(None, error)
         else:
-            future.set_exception(_portable(error))
+            self._deliver(result, None)
 
-    if not loop.is_closed():  # else nobody waits any more: the process is ending
-        loop.call_soon_threadsafe(settle)
+    def _deliver(self, result: Any, error: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more, the process is ending
+            self.loop.call_soon_threadsafe(_settle, self.future, result, error)
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(_portable(error))
 
 
 def _portable(error: BaseException) -> BaseException:
-    if isinstance(error, StopIteration):  # a future cannot carry it
-        return RuntimeError("the task raised StopIteration").with_traceback(error.__traceback__)
-    return error
+    if not isinstance(error, StopIteration):
+        return error
+    portable = RuntimeError("the task raised StopIteration")  # a future cannot carry that one
+    portable.__cause__ = error
+    return portable

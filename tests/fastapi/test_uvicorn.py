@@ -15,7 +15,8 @@ class Served:
         self.path = path
 
     def __call__(self, kind: str) -> list[list[str]]:
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        written = self.path.read_text() if self.path.exists() else ""
+        lines = written.rpartition("\n")[0].splitlines()  # whole ones only
         return [line for line in map(str.split, lines) if line[1] == kind]
 
 

@@ -175,7 +175,7 @@ async def test_a_hook_that_hangs_is_given_up(
     async with working(made, jobs) as tasks:
         await gone(tasks, await tasks.enqueue(jobs.note, "fine"))
         await died(tasks, await tasks.enqueue(jobs.fail, "twice"))
-        await wait_until(lambda: "hanging took longer than 0.05 s" in caplog.text)
+        await wait_until(lambda: "hanging took longer than" in caplog.text)
     assert jobs.notes == ["fine", "fails twice", "fails twice"]
 
 

@@ -1,0 +1,170 @@
+"""What the rules of the state machine have in common: the scripts and the model do the same, and are compared."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+from msgspec import structs
+
+from taskproc.records import Chunk, NewTask, Request, Settlement
+from tests.storage.comparing import differences
+from tests.storage.model import Task
+from tests.storage.protocol import Protocol
+from tests.storage.store import Store, done, new_task, settlement
+
+T = TypeVar("T")
+
+FAIR = "jobs[fair]"
+QUEUES = ("default", "low", FAIR)
+TENANTS = ("acme", "bolt", "core")
+MAX_RECOVERIES = 2
+RETENTION = 100_000
+
+KINDS = (
+    new_task(),
+    new_task(retries=1),
+    new_task(retries=2, invisibility=3_000),
+    new_task(after=1_000),
+    new_task(after=30_000, retries=1),
+    new_task(queue="low"),
+    new_task(queue="low", after=1_000, topic="raw"),
+    new_task(queue=FAIR),
+    new_task(queue=FAIR, tenant="bolt"),
+    new_task(queue=FAIR, tenant="core", retries=1),
+    new_task(queue=FAIR, tenant="bolt", after=1_000),
+)
+"""The tasks that are enqueued; those of a batch have its tenant."""
+
+WAITING = (
+    new_task(awaited="success"),
+    new_task(awaited="failed", queue="low"),
+    new_task(awaited="canceled", queue=FAIR),
+    new_task(awaited="complete", wait=1_000),
+    new_task(awaited="complete", retries=1),
+)
+
+kinds = st.lists(st.sampled_from(KINDS), max_size=4)
+waiting = st.lists(st.sampled_from(WAITING), max_size=2)
+picks = st.integers(0, 99)
+outcomes = st.sampled_from(["done", "done", "retry", "dead", "discard", "release", "unknown"])
+
+
+def pick(items: Sequence[T], number: int) -> T | None:
+    """One of the items, if there are any; what can be drawn does not depend on how many there are."""
+    return items[number % len(items)] if items else None
+
+
+class Steps(RuleBasedStateMachine):
+    """The scripts, the model, and what producers and workers know. `make_store` gives an empty store."""
+
+    make_store: ClassVar[Callable[[], Store]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = type(self).make_store()
+        self.storage = self.store.storage
+        self.model = Protocol()
+        self.model.now = self.store.now
+        self.singles: dict[str, NewTask] = {}
+        self.sent: dict[tuple[str, str], int] = {}
+        """How many chunks each producer of a batch has sent."""
+        self.leases: list[tuple[str, str]] = []
+        """Ids and tokens of all leases there ever were."""
+        self.numbers = 0
+        self.is_broken = False
+
+    # What rules use
+
+    @invariant()
+    def check(self) -> None:
+        """What is stored obeys the laws, and is what the model says."""
+        for wrong in differences(self.model, self.store.dump()):
+            self.same(wrong, "")
+
+    def same(self, real: T, expected: T) -> T:
+        if real != expected:
+            self.is_broken = True
+        assert real == expected
+        return real
+
+    def repeat(self, call: Callable[[], Any]) -> None:
+        """Sends a request again, as after a lost reply: nothing changes."""
+        before = self.store.dump()
+        call()
+        self.same(self.store.dump(), before)
+
+    def name(self, kind: str) -> str:
+        self.numbers += 1
+        return f"{kind}{self.numbers}"
+
+    def wait(self, milliseconds: int) -> None:
+        self.store.later(milliseconds)
+        self.model.now = self.store.now
+
+    def workers(self) -> list[str]:
+        """Those that do not know yet that they are dead, if they are."""
+        return sorted(self.model.workers)
+
+    def a_worker(self, number: int) -> str:
+        return pick(self.workers(), number) or self.start_worker()
+
+    def ids(self, state: Any = None) -> list[str]:
+        return sorted(task.id for task in self.model.tasks.values() if state in (None, task.state))
+
+    def exchange(
+        self, worker: str, slots: int, queues: Sequence[str], settlements: Sequence[Settlement] = (), *, late: int = 0
+    ) -> list[Task]:
+        """One round trip of a worker; what it has fetched."""
+        nonce = self.store.next_nonce(worker) - late
+        request = Request(worker=worker, nonce=nonce, slots=slots, queues=queues, max_recoveries=MAX_RECOVERIES)
+        reply = done(self.storage.exchange(request, settlements))
+        self.same(reply.settled, self.model.settle(settlements))
+        status = self.same(reply.status, self.model.standing(request))
+        fetched = [one.id for one in reply.fetched]
+        if status != "ok":
+            self.same(fetched, [])
+            return []
+        left = {key.removeprefix("task:") for key in self.store.dump() if key.startswith("task:")}
+        self.same(fetched, self.model.fetch(request, fetched, left))
+        tasks = [self.model.tasks[id_] for id_ in fetched]
+        self.same([one.token for one in reply.fetched], [task.token for task in tasks])
+        self.same([one.failures < one.retries for one in reply.fetched], [True] * len(tasks))
+        self.same({(task.id, task.token) for task in tasks}.intersection(self.leases), set())
+        self.leases += [(task.id, task.token) for task in tasks]
+        self.same(reply.dues, [min((task.due for task in self.model.in_state("d", one)), default=None) for one in queues])
+        self.same(reply.more, False)
+        self.check()
+        return tasks
+
+    def settlement(self, id_: str, token: str, outcome: str) -> Settlement:
+        """What a worker hands in; it retries only what has retries left."""
+        task = self.model.tasks.get(id_)
+        if outcome == "retry" and (task is None or task.failures + 1 >= task.retries):
+            outcome = "dead"
+        if outcome == "unknown":
+            return settlement(id_, token, "release", unknown=True, delay=1_000)
+        delay = 1_000 if outcome == "retry" and int(token[-1]) % 2 else None
+        return settlement(id_, token, outcome, us=1_500 if outcome == "done" else 0, delay=delay)
+
+    def settle(self, leases: Sequence[tuple[str, str]], outcome: str) -> None:
+        """Hands in attempts, and again."""
+        settlements = [self.settlement(id_, token, outcome) for id_, token in leases]
+        worker = leases[0][1].partition(":")[0] if leases else "none"
+        self.same(done(self.storage.settle(worker, settlements)), self.model.settle(settlements))
+        self.repeat(lambda: done(self.storage.settle(worker, settlements)))
+        self.check()
+
+    def add_chunk(self, chunk: Chunk, tasks: Sequence[NewTask], continuations: Sequence[NewTask]) -> str:
+        owned = [structs.replace(task, tenant=chunk.tenant) for task in tasks]
+        owned_waiting = [structs.replace(task, tenant=chunk.tenant) for task in continuations]
+        expected = self.model.add_to_batch(chunk, owned, owned_waiting)
+        self.same(self.store.add_chunk(chunk, owned, owned_waiting), expected)
+        self.repeat(lambda: self.store.add_chunk(chunk, owned, owned_waiting))
+        return expected
+
+    def start_worker(self) -> str:
+        worker = self.name("w")
+        self.store.start_worker(worker)
+        self.model.register(worker)
+        return worker
