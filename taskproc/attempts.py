@@ -64,8 +64,9 @@ class Attempts:
         return len(self._running)
 
     @property
-    def all_handed_in(self) -> bool:
-        return not self.pending and all(run.settled and not run.handing_in for run in self._running)
+    def all_ended(self) -> bool:
+        """Whether everything is handed in and its hooks have been called, but for what does not end."""
+        return not self.pending and not self._giving_up and all(run.left_behind for run in self._running)
 
     def take_pending(self, most: int) -> list[Pending]:
         """Up to `most` attempts to be handed in, those that ended first."""
@@ -166,7 +167,7 @@ class Attempts:
             enter(run.ctx)
             await self._settle(run, run.verdict())
 
-        run.settled = run.handing_in = True
+        run.settled = run.handing_in = run.left_behind = True
         task = self._loop.create_task(settle(), context=Context())
         self._giving_up.add(task)
         task.add_done_callback(self._giving_up.discard)

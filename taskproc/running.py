@@ -39,6 +39,7 @@ class Running:
         "given_up_at",
         "handing_in",
         "in_thread",
+        "left_behind",
         "reason",
         "settled",
         "storage",
@@ -57,6 +58,8 @@ class Running:
         """What comes of it is decided, or no longer this worker's to decide."""
         self.handing_in = False
         """It is decided, and about to be handed in."""
+        self.left_behind = False
+        """It was given up, or lost: whether it ends does not matter any more."""
         self.in_thread = False
         self.task: asyncio.Task[None] | None = None
 
@@ -113,7 +116,7 @@ class Running:
             return
         self.reason = reason
         self.ctx.cancel_requested = True
-        self.settled = reason == "lost"
+        self.settled = self.left_behind = reason == "lost"
         if reason != "canceled":  # a canceled one keeps its lease until it ends
             self.given_up_at = now if self.in_thread else now + GIVE_UP_AFTER
         if self.task is not None and self.began is not None and not self.in_thread:

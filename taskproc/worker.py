@@ -155,7 +155,7 @@ class Worker:
         now = time.monotonic()
         if now >= self._give_up_at:
             self._attempts.interrupt_all("shutdown")
-        return self._attempts.all_handed_in or now >= self._give_up_at + self._settings.command_timeout.total_seconds()
+        return self._attempts.all_ended or now >= self._give_up_at + self._settings.command_timeout.total_seconds()
 
     async def _turn(self) -> None:
         self._look = False

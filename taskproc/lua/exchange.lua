@@ -96,7 +96,7 @@ local function settle_all()
   release_leases()
   for _, attempt in ipairs(accepted) do
     settled[attempt.position] = settle_one(attempt)
-    count(counted_in(attempt.id, attempt.awaited), 'duration', attempt.settlement.us)
+    count(counted_in(attempt.id, attempt.awaited), 'duration', attempt.settlement.us or 0)
   end
   finish()
 end

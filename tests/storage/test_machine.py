@@ -13,7 +13,8 @@ from tests.storage.store import Store
 
 QUICK = settings(
     max_examples=60, stateful_step_count=25, derandomize=True, database=None, deadline=None,
-    suppress_health_check=list(HealthCheck), print_blob=False,
+    suppress_health_check=list(HealthCheck), print_blob=False, report_multiple_bugs=False,
+    phases=[Phase.generate, Phase.shrink],
 )  # fmt: skip
 
 
