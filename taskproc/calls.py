@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any, NoReturn, TypeVar, cast
@@ -74,10 +74,10 @@ class Calls:
 
     def name(self, method: Callable[..., object]) -> Target:
         """The target of a method; NotAllowed with the remedy when workers may not run it."""
-        key, owner, name = _taken_apart(method)
+        key = _identity(method)
         target = self._named.get(key)
         if target is None:
-            target = self._function(cast("FunctionType", method)) if owner is None else self._method(owner, name)
+            target = self._examine(method)
             if parse(target.call) is None:
                 raise NotAllowed(f"{target.call[:200]} is no name by which a worker could find it: rename it")
             self._named[key] = target
@@ -91,14 +91,29 @@ class Calls:
         mark = mark_of(getattr(method, "__func__", method))
         return Target(call=shown[:500], kind="function", function=_nothing, options=mark or PLAIN)
 
-    def _method(self, owner: type, name: str) -> Target:
+    def _examine(self, method: object) -> Target:
+        match method:
+            case MethodRef():
+                return self._method(method.service, method.name, [method.service])
+            case MethodType() if isinstance(method.__self__, type):
+                return self._method(method.__self__, method.__func__.__name__, [method.__self__])
+            case MethodType():  # who injected the instance may have promised no more than a base of its class
+                owner = type(method.__self__)
+                return self._method(owner, method.__func__.__name__, owner.__mro__)
+            case FunctionType():
+                return self._function(method)
+            case _:
+                raise _not_nameable(method)
+
+    def _method(self, owner: type, name: str, candidates: Sequence[type]) -> Target:
+        """The method as one of the first candidate that is provided."""
         shown = f"{name_of(owner)}.{name}"
         _refuse_private(shown, name)
         found = method_of(owner, name)
         if found is None:
             raise NotAllowed(f"{shown} is no method that a task could call; those of {_public_methods(owner)}")
         _refuse_generator(found.function, shown)
-        provided = next(filter(None, (self._provided(base, name) for base in owner.__mro__)), None)
+        provided = next(filter(None, (self._provided(base, name) for base in candidates)), None)
         if provided is not None:
             return provided
         _refuse_private(shown, owner.__qualname__)
@@ -143,7 +158,7 @@ class Calls:
             raise NotAllowed(
                 f"{_shown(function)} is a method without its instance: say {name}, or take it from an injected service"
             )
-        return self._method(owner, function.__name__)
+        return self._method(owner, function.__name__, [owner])
 
     def _confirmed(self, call: str, function: Callable[..., object]) -> Target:
         """What a worker with these settings finds by the name, which must be this very function."""
@@ -159,29 +174,29 @@ class Calls:
         return target
 
 
-def _taken_apart(method: object) -> tuple[object, type | None, str]:
-    """What tells a method from others, whose it is (None for functions), and its name; NotAllowed for all else."""
+def _identity(method: object) -> object:
+    """What tells a method from others, whichever instance it is bound to; NotAllowed for what is none."""
     match method:
-        case FunctionType():
-            return method, None, method.__name__
-        case MethodType() if isinstance(function := method.__func__, FunctionType):
+        case MethodType() if isinstance(method.__func__, FunctionType):
             holder: object = method.__self__
-            owner = holder if isinstance(holder, type) else type(holder)
-            return (owner, function), owner, function.__name__
-        case MethodRef():
-            return method, method.service, method.name
+            return holder if isinstance(holder, type) else type(holder), method.__func__
+        case FunctionType() | MethodRef():
+            return method
         case _:
-            raise NotAllowed(f"{repr(method)[:200]} {_not_nameable(method)}")
+            raise _not_nameable(method)
 
 
-def _not_nameable(method: object) -> str:
+def _not_nameable(method: object) -> NotAllowed:
+    shown = repr(method)[:200]
     if isinstance(method, functools.partial):
-        return "is a partial, which has no name: enqueue its function, with all the arguments"
-    if isinstance(method, type):
-        return f"is a class: enqueue a function, or a method by ref({method.__name__}).method"
-    if inspect.isbuiltin(method) or inspect.ismethoddescriptor(method):
-        return "is built in, and may not be run by workers: call it in a function that is marked with @background"
-    return "is not a function or method: enqueue a function, a method of a service, or ref(Service).method"
+        why = "is a partial, which has no name: enqueue its function, with all the arguments"
+    elif isinstance(method, type):
+        why = f"is a class: enqueue a function, or a method by ref({method.__name__}).method"
+    elif inspect.isbuiltin(method) or inspect.ismethoddescriptor(method):
+        why = "is built in, and may not be run by workers: call it in a function that is marked with @background"
+    else:
+        why = "is not a function or method: enqueue a function, a method of a service, or ref(Service).method"
+    return NotAllowed(f"{shown} {why}")
 
 
 def _not_provided(owner: type, found: Target) -> str:

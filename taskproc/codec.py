@@ -76,7 +76,7 @@ class Parameter:
         except Exception as error:  # validators and serializers of models may raise anything
             raise InvalidArguments(
                 f"argument {self.name}={_short(value)} does not fit its annotation {_shown(self.annotation)}: "
-                f"{_first_line(error)}"
+                f"{self._reason(value, error)}"
             ) from error
         if not unchanged:
             raise InvalidArguments(
@@ -84,6 +84,14 @@ class Parameter:
                 f"({type(back).__name__}): annotate {self.name} so that it says what is passed, or pass what it says"
             )
         return msgspec.Raw(encoded[1:-1])
+
+    def _reason(self, value: Any, error: Exception) -> str:
+        """What is wrong with the value; errors of the way to JSON only say that it is not as expected."""
+        try:
+            self._adapter.validate_python((value,))
+        except Exception as clearer:  # noqa: BLE001 - as above
+            error = clearer
+        return _first_line(error)
 
     def decode(self, raw: msgspec.Raw) -> Any:
         """The value; ArgumentsMismatch when it does not fit the annotation."""

@@ -94,7 +94,7 @@ class Finder:
         except Exception as error:  # what a module does when it is imported is the user's
             raise UnknownTask(f"this worker cannot import {module}: {error!r}") from error
         target = _of_module(imported, module, path)
-        return target if target is not None and self._is_allowed(target.function.__module__) else None
+        return target if target is not None and self._is_allowed(str(target.function.__module__)) else None
 
     def _is_allowed(self, module: str) -> bool:
         """Whether the module is, or is a public part of, one of those allowed."""

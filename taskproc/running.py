@@ -32,6 +32,7 @@ class Running:
     """The worker's side of one attempt."""
 
     __slots__ = (
+        "asked",
         "attempt",
         "began",
         "ctx",
@@ -61,6 +62,8 @@ class Running:
         self.left_behind = False
         """It was given up, or lost: whether it ends does not matter any more."""
         self.in_thread = False
+        self.asked = False
+        """It was asked to end while in a thread: if it returns then, it may not have done all its work."""
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -116,6 +119,7 @@ class Running:
             return
         self.reason = reason
         self.ctx.cancel_requested = True
+        self.asked = self.in_thread
         self.settled = self.left_behind = reason == "lost"
         if reason != "canceled":  # a canceled one keeps its lease until it ends
             self.given_up_at = now if self.in_thread else now + GIVE_UP_AFTER
@@ -136,7 +140,7 @@ class Running:
                 return Failed(self._timeout())
             case "canceled" if not isinstance(outcome, Done):
                 return Canceled()
-            case "shutdown" if not isinstance(outcome, Done):
+            case "shutdown" if self.asked or not isinstance(outcome, Done):
                 return Interrupted()
             case _:
                 return outcome

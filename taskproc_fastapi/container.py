@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, cast
 from dependency_injector import containers, providers
 
 from taskproc.errors import ConfigurationError
-from taskproc.scopes import Exit, Scope, Scopes
+from taskproc.scopes import Scope, Scopes
 from taskproc_fastapi.graph import (
     AnyContainer,
     AnyProvider,
@@ -65,15 +65,18 @@ async def container_resources(container: AnyContainer) -> AsyncGenerator[None]:
     for provider in opening:
         guard(provider)
     opened = OpenResources()
-    opened.exits.extend(_forgetting(each) for each in all_providers if _keeps_one_of(each, opening))
-    opened.exits.extend(_forgetting(each) for each in opening)
     try:
         await _open(opening, opened)
         yield
     except BaseException as error:
         await opened.close(error)
         raise
-    await opened.close(None)
+    else:
+        await opened.close(None)
+    finally:
+        for each in all_providers:
+            if each in opening or _keeps_one_of(each, opening):
+                _forget(each)
 
 
 def satisfy(container: AnyContainer, service: type[T], instance: T) -> None:
@@ -113,10 +116,11 @@ class _ContainerScopes:
     def forget(self, error: BaseException | None) -> None:
         """Lets a next scope in the same context start anew; most tasks have a context of their own."""
         for provider in self._index.context_local:
-            if isinstance(provider, providers.ContextLocalResource):
-                cast("Any", provider).reset_state()
-            elif not isinstance(error, asyncio.CancelledError):  # one that is still being made is left to that
-                provider.reset()
+            still_being_made = isinstance(error, asyncio.CancelledError) and isinstance(
+                provider, providers.BaseSingleton
+            )
+            if not still_being_made:
+                _forget(provider)
 
     def _current_index(self) -> ServiceIndex:
         if not self._index.snapshot.holds():  # something was overridden, or is no longer
@@ -188,15 +192,12 @@ def _keeps_one_of(provider: AnyProvider, opening: Collection[AnyProvider]) -> bo
     return keeps and any(each in opening for each in reachable(provider))
 
 
-def _forgetting(provider: AnyProvider) -> Exit:
-    """Makes it forget its instance; a resource has been left by then."""
-    method = "reset" if isinstance(provider, providers.BaseSingleton) else "shutdown"
-    forget: Callable[[], object] = getattr(provider, method)
-
-    def leave(*_error: object) -> object:
-        return forget()
-
-    return leave
+def _forget(provider: AnyProvider) -> None:
+    """Makes a singleton, or a resource that has been left, start anew."""
+    if isinstance(provider, providers.BaseSingleton):
+        provider.reset()
+    else:
+        cast("Any", provider).reset_state()  # `shutdown()` would leave it once more; this one is not in the type stubs
 
 
 def _own_services(

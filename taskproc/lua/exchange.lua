@@ -4,8 +4,9 @@
 --   settlements: [{id, token, outcome, us (run time), delay? (ms), type?, message?, traceback?, unknown?}]
 --   outcome: done | retry | dead | discard | release
 -- returns: status ('ok', 'paused', 'gone': the worker is not known (any more), 'silent': it has not beaten in time,
---   'late': overtaken by a later exchange or a resync, 'rewound': Redis has lost an exchange that it had answered), now, [the next due time of each queue, or ''],
---   '1' if there may be more, [settled as], [[id, queue, scope of its batch, fields of the record…]]
+--   'late': overtaken by a later exchange or a resync, 'rewound': Redis has lost an exchange that it had answered),
+--   now, [the next due time of each queue, or ''], '1' if there may be more, [settled as],
+--   [[id, queue, scope of its batch, fields of the record…]]
 --   settled as: done | failed | canceled | released | stale
 local MOST_SKIPPED = 1000
 local MOST_DUE = 200
@@ -134,9 +135,9 @@ local function is_suspect(id, recoveries)
   if tonumber(recoveries or 0) < math.max(request.max_recoveries - 1, 1) then
     return false
   end
-  local other = suspect or redis.call('HGET', P .. ':worker:' .. request.worker, 'suspect')
-  local holder = other and other ~= id and read_task(other, 's', 'l')
-  if holder and holder[1] == 'l' and worker_of(holder[2]) == request.worker then
+  local other = redis.call('HGET', P .. ':worker:' .. request.worker, 'suspect')
+  local holder = other and read_task(other, 's', 'l')
+  if suspect or holder and holder[1] == 'l' and worker_of(holder[2]) == request.worker then
     return true
   end
   suspect = id
@@ -182,7 +183,8 @@ local function bury_unsound(queue, task)
   })
 end
 
--- Takes up to `want` ids off the head of a list; returns how many were looked at, and how many of them leased.
+-- Takes up to `want` ids off the head of a list; returns how many were looked at, how many of them leased, and the last
+-- one that had to go to the end of the list.
 local function take(queue, tenant, want)
   local list = ready_key(queue, tenant)
   local ids = redis.call('LRANGE', list, 0, want - 1)
@@ -208,7 +210,7 @@ local function take(queue, tenant, want)
   if taken > 0 then
     uncount_ready(queue, tenant, taken)
   end
-  return #ids, #found.live
+  return #ids, #found.live, found.suspects[#found.suspects]
 end
 
 local function fetch_in_order(queue, want)
@@ -229,19 +231,27 @@ local function fetch_in_order(queue, want)
   return want, want > 0 and most < length
 end
 
+-- One of each tenant in turn, until there are none but suspects. A tenant whose task was canceled keeps its turn.
 local function fetch_in_turn(queue, want)
-  local looked = 0
+  local looked, suspects, waiting = 0, {}, 0
   while want > 0 and looked < MOST_SKIPPED do
     local tenant = redis.call('ZRANGE', queue_key(queue, 'turns'), 0, 0)[1]
     if not tenant then
       empty_queue(queue)
       return want, false
     end
-    local seen_now, leased = take(queue, tenant, 1)
+    local seen_now, leased, passed = take(queue, tenant, 1)
     if seen_now == 0 then
       uncount_ready(queue, tenant, redis.call('HGET', queue_key(queue), tenant) or 0)
-    elseif redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) then
+    elseif (leased > 0 or passed) and redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) then
       take_turn(queue, tenant)
+    end
+    if passed then
+      waiting = waiting + (suspects[passed.id] and 0 or 1)
+      suspects[passed.id] = true
+      if waiting >= tonumber(redis.call('HGET', queue_key(queue), '*')) then
+        return want, false
+      end
     end
     looked = looked + 1 - leased
     want = want - leased
@@ -249,21 +259,28 @@ local function fetch_in_turn(queue, want)
   return want, want > 0
 end
 
--- Due tasks become ready; returns when the next one falls due.
 local function start_due(queue)
-  local due = first_due(queue)
-  if due and due <= now then
-    end_delays(queue, redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now, 'LIMIT', 0, MOST_DUE))
-    due = first_due(queue)
-    announce_due(queue, due)
+  local ids = redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now, 'LIMIT', 0, MOST_DUE)
+  if #ids > 0 then
+    end_delays(queue, ids)
+    announce_due(queue, first_due(queue))
   end
-  return due and string.format('%.0f', due) or ''
+end
+
+-- When each queue's first delayed task falls due, those included that this fetch has delayed.
+local function read_dues()
+  local dues = {}
+  for position, queue in ipairs(request.queues) do
+    local due = first_due(queue)
+    dues[position] = due and string.format('%.0f', due) or ''
+  end
+  return dues
 end
 
 local function fetch_all()
-  local want, more, dues = request.slots, false, {}
-  for position, queue in ipairs(request.queues) do
-    dues[position] = start_due(queue)
+  local want, more = request.slots, false
+  for _, queue in ipairs(request.queues) do
+    start_due(queue)
   end
   finish()
   for _, queue in ipairs(request.queues) do
@@ -278,7 +295,7 @@ local function fetch_all()
     end
   end
   finish()
-  return dues, more
+  return read_dues(), more
 end
 
 -- Whether this worker may be given work, and why not.

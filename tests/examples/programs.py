@@ -1,4 +1,4 @@
-"""Programs that tests of the examples start, each in a folder of its own: that is where it finds its embedded server."""
+"""Programs that tests of the examples start, each in a folder of its own, which is where its embedded server is."""
 
 import os
 import re
@@ -18,11 +18,12 @@ START_LIMIT = 30.0  # seconds; two Python processes and a server on a busy machi
 def uvicorn(app: str, folder: Path, *, workers: int = 1, env: dict[str, str] | None = None) -> Generator["Site"]:
     """Serves an app, which may be a file of that folder. It has ended in an orderly way when the block is left."""
     port = free_port()
-    code = f"import os, uvicorn; os.chdir({str(folder)!r}); uvicorn.run({app!r}, port={port}, workers={workers})"
+    served = f"{app!r}, app_dir={str(folder)!r}, port={port}, workers={workers}"
+    code = f"import os, uvicorn; os.chdir({str(folder)!r}); uvicorn.run({served})"
     with process(code, env) as started, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        block_until(lambda: started.log.count("startup complete") == workers, START_LIMIT, f"start of {app}")
+        block_until(lambda: _is_up(started.log, workers), START_LIMIT, f"start of {app}")
         yield Site(started, client)
-        assert started.terminate() == 0, started.log_end
+        assert started.terminate() in {0, -signal.SIGTERM}, started.log_end
         assert "Traceback" not in started.log
 
 
@@ -37,7 +38,6 @@ class Site:
         """Returns when the app has printed the text so often."""
         block_until(lambda: self.process.log.count(text) >= times, 10, f"{text!r} in the log:\n{self.process.log_end}")
 
-
     def kill_worker(self) -> None:
         """Kills (SIGKILL) one of its processes; uvicorn starts another."""
         pids = re.findall(r"Started server process \[(\d+)\]", self.process.log)
@@ -50,3 +50,7 @@ def script(file: Path, folder: Path) -> Generator[Process]:
     code = f"import os, runpy; os.chdir({str(folder)!r}); runpy.run_path({str(file)!r}, run_name='__main__')"
     with process(code) as started:
         yield started
+
+
+def _is_up(log: str, workers: int) -> bool:
+    return "Uvicorn running on" in log and log.count("startup complete") == workers

@@ -1,11 +1,12 @@
 """What the README shows, runs.
 
-Its Python blocks are run in order, in one module, with a processor and a worker on the test's server. Blocks in comments,
-`<!-- python … -->`, are run with them: they make what the text takes for granted, and look at what came of it. A block with
-a `title` is a program, and is started as one.
+Its Python blocks are run in order, in one module, with a processor and a worker on the test's server. Blocks in
+comments, `<!-- python … -->`, are run with them: they make what the text takes for granted, and look at what came of
+it. A block with a `title` is a program, and is started as one.
 """
 
 import ast
+import asyncio
 import inspect
 import re
 import sys
@@ -19,19 +20,22 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic_core import PydanticUndefined
+from pydantic import ValidationError
 
 from taskproc import Scopes, TaskProcessor, TaskProcessorSettings
 from tests.conftest import MakeSettings
-from tests.kit import block_until, free_port, process, wait_until
+from tests.examples.programs import script, uvicorn
+from tests.kit import block_until, process, wait_until
 from tests.kit.processes import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r'^(?:```python(?: title="(?P<title>.+)")?|<!-- python)\n(?P<code>.*?)^(?:```|-->)$', re.M | re.S)
-SETTING = re.compile(r"^\| `(?P<name>\w+)` \| `(?P<variable>\w+)` \| (?:`(?P<default>.+?)`)? ?\|", re.M)
+BLOCK = re.compile(
+    r'^(?:```python(?: title="(?P<title>[^"]+)")?|<!-- python)\n(?P<code>.*?)^(?:```|-->)$', re.MULTILINE | re.DOTALL
+)
+SETTING = re.compile(r"^\| `(?P<name>\w+)` \| `(?P<variable>\w+)` \| (?:`(?P<default>.+?)`)? ?\|", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
-NOT_YET = {"deadletter_unique_schedules", "use_cron_seconds"}
+NOT_YET = {"app_name", "deadletter_unique_schedules", "use_cron_seconds"}
 """Settings of something that the README does not tell of."""
 
 
@@ -56,3 +60,114 @@ def program(title: str) -> str:
     """The program of that title."""
     [code] = [block.code for block in blocks() if block.title == title]
     return code
+
+
+async def test_the_pieces_run_in_order(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece does what the text around it says."""
+    module = types.ModuleType("readme")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    async with AsyncExitStack() as stack:
+        module.__dict__.update(_given(settings, stack))
+        for block in blocks():
+            if block.title is None:
+                await _run(block, module.__dict__)
+
+
+def test_the_app_runs_as_it_is_told_to(tmp_path: Path) -> None:
+    """`uvicorn app:app --workers 2` and the request print what the text says; the app is examples/quickstart."""
+    code = program("app.py")
+    assert code == (ROOT / "examples/quickstart/app.py").read_text(encoding="utf-8")
+    (tmp_path / "app.py").write_text(code, encoding="utf-8")
+    with uvicorn("app:app", tmp_path, workers=2) as site:
+        assert site.client.post("/signup?email=bob@example.com").json()["task"]
+        site.wait_for_output("connected\nto bob@example.com: Welcome!\nclosed\n")
+
+
+def test_an_app_may_run_its_tasks_in_another_program(tmp_path: Path) -> None:
+    """With TASKPROC_USE_HOSTED_SERVICE=false the app only enqueues; `taskproc worker app:app` runs what it enqueued."""
+    (tmp_path / "app.py").write_text(program("app.py"), encoding="utf-8")
+    code = f"import os, sys; os.chdir({str(tmp_path)!r}); from taskproc.cli import main; main()"
+    with uvicorn("app:app", tmp_path, env={"TASKPROC_USE_HOSTED_SERVICE": "false"}) as site:
+        site.client.post("/signup?email=bob@example.com").raise_for_status()
+        with process(["-c", code, "worker", "app:app"]) as worker:
+            block_until(lambda: "to bob@example.com: Welcome!" in worker.log, 20, "the mail")
+            assert worker.terminate() == 0
+        assert "Welcome!" not in site.process.log
+
+
+def test_the_program_without_fastapi_runs(tmp_path: Path) -> None:
+    """It runs what it has enqueued, until Ctrl-C."""
+    file = tmp_path / "script.py"
+    file.write_text(program("script.py"), encoding="utf-8")
+    with script(file, tmp_path) as started:
+        block_until(lambda: "a.png is small now" in started.log, 20, "the task")
+        started.interrupt()
+
+
+def test_the_table_has_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting is told with its environment variable and its default, as one would write it there."""
+    monkeypatch.chdir(ROOT / "docs")  # where there is no .env
+    plain = TaskProcessorSettings()
+    told = {found["name"]: found for found in SETTING.finditer(README)}
+    hooks = {name for name in TaskProcessorSettings.model_fields if name.startswith("on_")}
+    assert set(told) == set(TaskProcessorSettings.model_fields) - hooks - NOT_YET
+    assert all(f"`{hook}(" in README for hook in hooks)
+    for name, found in told.items():
+        monkeypatch.setenv(found["variable"], found["default"] or "[]")
+        assert getattr(TaskProcessorSettings(), name) == getattr(plain, name), name
+        monkeypatch.setenv(found["variable"], "?")
+        assert _differs(name, plain), f"{found['variable']} is not the variable of {name}"
+        monkeypatch.delenv(found["variable"])
+
+
+def test_links_lead_somewhere() -> None:
+    """Files and headings that the README links to are there."""
+    headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in _headings()}
+    links = list(LINK.finditer(README))
+    assert links
+    for link in links:
+        assert (ROOT / link["path"]).exists(), link[0]
+        assert link["heading"] is None or link["heading"] in headings, link[0]
+
+
+def _given(settings: MakeSettings, stack: AsyncExitStack) -> dict[str, Any]:
+    """What the blocks in comments find in their module."""
+
+    async def start(scopes: Scopes, **overrides: Any) -> TaskProcessor:
+        processor = TaskProcessor(settings(**overrides), scopes=scopes)
+        await stack.enter_async_context(_running(processor))
+        return processor
+
+    async def post(app: FastAPI, path: str) -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+            return (await client.post(path)).status_code
+
+    return {"start": start, "post": post, "wait_until": wait_until}
+
+
+@asynccontextmanager
+async def _running(processor: TaskProcessor) -> AsyncGenerator[None]:
+    async with processor, asyncio.TaskGroup() as group:
+        running = group.create_task(processor.run())
+        yield
+        await processor.stop()
+        await running
+
+
+async def _run(block: Block, namespace: dict[str, Any]) -> None:
+    code = compile("\n" * block.line + block.code, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(code, namespace)  # noqa: S307  our own README
+    if inspect.isawaitable(result):
+        await result
+
+
+def _differs(name: str, plain: TaskProcessorSettings) -> bool:
+    """Whether a setting takes notice of its variable, which is `?` now."""
+    try:
+        return bool(getattr(TaskProcessorSettings(), name) != getattr(plain, name))
+    except ValidationError:
+        return True
+
+
+def _headings() -> list[str]:
+    return [line for line in BLOCK.sub("", README).splitlines() if line.startswith("#")]

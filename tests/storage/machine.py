@@ -36,7 +36,15 @@ class StorageMachine(Producing):
     @rule(number=picks, late=st.integers(1, 2))
     def late_fetch(self, number: int, late: int) -> None:
         """A request that comes after a later one, or after a resync, gets nothing."""
-        self.exchange(self.a_worker(number), 4, QUEUES, late=late)
+        worker = self.a_worker(number)
+        self.exchange(worker, 4, QUEUES, nonce=max(self.model.workers[worker].nonce + 1 - late, 1))
+
+    @rule(number=picks)
+    def fetch_after_loss(self, number: int) -> None:
+        """Redis does not know of an exchange that it had answered: the worker must look what it holds."""
+        worker = self.a_worker(number)
+        known = self.store.next_nonce(worker)
+        self.exchange(worker, 4, QUEUES, known=known)
 
     @rule(number=picks, held=st.lists(outcomes, max_size=3), slots=slots, queues=queues)
     def settle_and_fetch(self, number: int, held: list[str], slots: int, queues: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ class Serving(Model):
     """Fetches by the rules, one task after the other."""
 
     def standing(self, request: Request) -> str:
-        """Whether the worker may be given work, and why not."""
+        """Whether the worker may be given work, and why not; its request is the last one then."""
         about = self.workers.get(request.worker)
         if about is None or about.is_dead:
             return "gone"
@@ -18,6 +18,9 @@ class Serving(Model):
             return "silent"
         if about.nonce >= request.nonce:
             return "late"
+        if about.nonce < request.known:
+            return "rewound"
+        about.nonce = request.nonce
         return "ok" if self.paused_at is None else "paused"
 
     def fetch(self, request: Request, fetched: Sequence[str], left: set[str]) -> list[str]:
@@ -25,7 +28,6 @@ class Serving(Model):
 
         `left`: the ids of all tasks that are there afterwards.
         """
-        self.workers[request.worker].nonce = request.nonce
         for queue in request.queues:
             self.end_delays(self.due_in(queue))
         self.end_batches()

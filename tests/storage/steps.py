@@ -113,16 +113,29 @@ class Steps(RuleBasedStateMachine):
         return sorted(task.id for task in self.model.tasks.values() if state in (None, task.state))
 
     def exchange(
-        self, worker: str, slots: int, queues: Sequence[str], settlements: Sequence[Settlement] = (), *, late: int = 0
+        self,
+        worker: str,
+        slots: int,
+        queues: Sequence[str],
+        settlements: Sequence[Settlement] = (),
+        *,
+        nonce: int | None = None,
+        known: int = 0,
     ) -> list[Task]:
         """One round trip of a worker; what it has fetched."""
-        nonce = self.store.next_nonce(worker) - late
-        request = Request(worker=worker, nonce=nonce, slots=slots, queues=queues, max_recoveries=MAX_RECOVERIES)
+        request = Request(
+            worker=worker,
+            nonce=self.store.next_nonce(worker) if nonce is None else nonce,
+            known=known or self.model.workers[worker].nonce,
+            slots=slots,
+            queues=queues,
+            max_recoveries=MAX_RECOVERIES,
+        )
         reply = done(self.storage.exchange(request, settlements))
         self.same(reply.settled, self.model.settle(settlements))
         status = self.same(reply.status, self.model.standing(request))
         fetched = [one.id for one in reply.fetched]
-        if status != "ok":
+        if status != "ok" or not slots:
             self.same(fetched, [])
             return []
         left = {key.removeprefix("task:") for key in self.store.dump() if key.startswith("task:")}

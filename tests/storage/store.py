@@ -37,6 +37,20 @@ return rows
 """
 
 
+_SOME = """
+local function some_of(key, most)
+  local ids = redis.call('SMEMBERS', key)
+  table.sort(ids)
+  return { unpack(ids, 1, math.min(#ids, most)) }
+end
+"""
+
+
+def repeatable(sources: Mapping[str, str]) -> dict[str, str]:
+    """The scripts without chance: they take the first members of a set, not any, so that a run can be repeated."""
+    return {name: _SOME + text.replace("redis.call('SRANDMEMBER', ", "some_of(") for name, text in sources.items()}
+
+
 class LockStep:
     """Runs scripts like `Driver`, but at once, and tells them the time. `limits` replaces the limit of a script."""
 
@@ -86,6 +100,7 @@ class Store:
         self.storage.keys = self.keys
         self.storage.driver = cast("Driver", self.driver)
         self._nonces: dict[str, int] = {}
+        self._answered: dict[str, int] = {}
 
     @property
     def now(self) -> int:
@@ -151,11 +166,15 @@ class Store:
         request = Request(
             worker=worker,
             nonce=self.next_nonce(worker) if nonce is None else nonce,
+            known=self._answered.get(worker, 0),
             slots=slots,
             queues=queues,
             max_recoveries=max_recoveries,
         )
-        return done(self.storage.exchange(request, settlements))
+        reply = done(self.storage.exchange(request, settlements))
+        if reply.status in {"ok", "paused"}:
+            self._answered[worker] = request.nonce
+        return reply
 
     def fetch(
         self, worker: str = "w1", slots: int = 10, queues: Sequence[str] = ("default",), **options: Any

@@ -77,6 +77,9 @@ async def running(processor: TaskProcessor) -> AsyncGenerator[asyncio.Task[None]
     try:
         await wait_until(processor.get_workers, what="a worker")
         yield worker
+    except BaseException:
+        processor.settings.shutdown_grace = 0 * MS  # what still waits need not be waited for
+        raise
     finally:
         await processor.stop()
         await worker
@@ -126,7 +129,9 @@ async def ended(processor: TaskProcessor, batch_id: str, seconds: float = 5) -> 
         assert (batch.end is not None) == (batch.state in ("done", "failed", "canceled"))
         return batch if batch.end is not None else None
 
-    return await wait_until(look, seconds, f"the end of batch {batch_id}")
+    found = await wait_until(look, seconds, f"the end of batch {batch_id}")
+    assert found is not None
+    return found
 
 
 async def gone(processor: TaskProcessor, task_id: str, seconds: float = 5) -> None:
@@ -146,4 +151,6 @@ async def died(processor: TaskProcessor, task_id: str, seconds: float = 5) -> Ta
         assert task is not None, "the task has ended"
         return task if task.state == "dead" else None
 
-    return await wait_until(look, seconds, f"the death of task {task_id}")
+    found = await wait_until(look, seconds, f"the death of task {task_id}")
+    assert found is not None
+    return found

@@ -13,7 +13,15 @@ from tests.worker.kit import Jobs, died, gone, running, working
 class OwnError(BaseException): ...
 
 
-KINDS = [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, StopIteration, StopAsyncIteration, OwnError]
+KINDS = [
+    SystemExit,
+    KeyboardInterrupt,
+    GeneratorExit,
+    asyncio.CancelledError,
+    StopIteration,
+    StopAsyncIteration,
+    OwnError,
+]
 
 
 class Raising:
@@ -81,9 +89,7 @@ async def test_what_a_scope_raises_is_its_tasks_failure(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_a_sync_scope_raises_is_its_tasks_failure(
-    settings: MakeSettings, kind: type[BaseException]
-) -> None:
+async def test_what_a_sync_scope_raises_is_its_tasks_failure(settings: MakeSettings, kind: type[BaseException]) -> None:
     """Likewise for a service made by a plain generator."""
     jobs = Jobs()
 
@@ -99,9 +105,7 @@ async def test_what_a_sync_scope_raises_is_its_tasks_failure(
 
 @pytest.mark.parametrize("kind", [*KINDS, ValueError])
 @pytest.mark.parametrize("hook", ["on_task_start", "on_task_end", "on_task_error", "on_task_failed_delay"])
-async def test_a_hook_that_raises_changes_nothing(
-    settings: MakeSettings, kind: type[BaseException], hook: str
-) -> None:
+async def test_a_hook_that_raises_changes_nothing(settings: MakeSettings, kind: type[BaseException], hook: str) -> None:
     """One task is done at its first attempt, another dead after its second, whatever the hook raises."""
     jobs = Jobs()
 
@@ -160,21 +164,23 @@ class Cancelling:
         await asyncio.sleep(10)
 
 
-@pytest.mark.parametrize("hooks", [False, True])
-async def test_a_task_that_cancels_itself_fails(settings: MakeSettings, hooks: bool) -> None:
+@pytest.mark.parametrize("watched", ["with hooks", "without hooks"])
+async def test_a_task_that_cancels_itself_fails(settings: MakeSettings, watched: str) -> None:
     """A cancel that user code asked for is a failure like a raised CancelledError, not a shutdown of the worker."""
     cancelling, seen = Cancelling(), Seen()
-    async with working(settings(retries=2, on_task_failed_delay=None, **(seen.hooks if hooks else {})), cancelling) as tasks:
+    hooks = seen.hooks if watched == "with hooks" else {}
+    async with working(settings(retries=2, on_task_failed_delay=None, **hooks), cancelling) as tasks:
         await died(tasks, await tasks.enqueue(cancelling.awaiting))
     assert cancelling.attempts == 2
     assert seen.outcomes == (["failed", "failed"] if hooks else [])
 
 
-@pytest.mark.parametrize("hooks", [False, True])
-async def test_a_task_that_returns_before_its_own_cancel_is_done(settings: MakeSettings, hooks: bool) -> None:
+@pytest.mark.parametrize("watched", ["with hooks", "without hooks"])
+async def test_a_task_that_returns_before_its_own_cancel_is_done(settings: MakeSettings, watched: str) -> None:
     """The cancel that user code asked for ends with the call; it does not hit the hooks and the settle."""
     cancelling, seen = Cancelling(), Seen()
-    async with working(settings(**(seen.hooks if hooks else {})), cancelling) as tasks:
+    hooks = seen.hooks if watched == "with hooks" else {}
+    async with working(settings(**hooks), cancelling) as tasks:
         await gone(tasks, await tasks.enqueue(cancelling.returning))
     assert cancelling.attempts == 1
     assert seen.outcomes == (["done"] if hooks else [])

@@ -195,6 +195,8 @@ async def test_nothing_is_appended_to_what_is_not_there(settings: MakeSettings) 
 
 
 def at_once(jobs: Jobs) -> Build:
+    """1,200 tasks in one go."""
+
     async def build(batch: Batch) -> None:
         for number in range(1200):
             batch.enqueue(jobs.note, str(number))
@@ -203,6 +205,8 @@ def at_once(jobs: Jobs) -> Build:
 
 
 def as_it_goes(jobs: Jobs) -> Build:
+    """1,200 tasks of a generator."""
+
     def build(batch: Batch) -> Generator[None]:
         for number in range(1200):
             batch.enqueue(jobs.note, str(number))
@@ -212,6 +216,8 @@ def as_it_goes(jobs: Jobs) -> Build:
 
 
 def as_it_goes_async(jobs: Jobs) -> Build:
+    """1,200 tasks of an async generator."""
+
     async def build(batch: Batch) -> AsyncGenerator[None]:
         for number in range(1200):
             batch.enqueue(jobs.note, str(number))
@@ -257,15 +263,28 @@ async def test_what_is_flushed_runs_before_the_batch_is_whole(settings: MakeSett
     assert jobs.notes == ["first", "second", "continuation"]
 
 
+class BuildError(Exception): ...
+
+
+async def interrupted(tasks: TaskProcessor, jobs: Jobs, ids: list[str], *, flushed: bool) -> None:
+    """Fills a batch, but for an exception."""
+    async with tasks.batch() as batch:
+        ids.append(batch.id)
+        batch.enqueue(jobs.note, "never")
+        batch.on(when="canceled").continue_with(jobs.note, "canceled")
+        if flushed:
+            await batch.flush()
+        raise BuildError
+
+
 async def test_an_exception_before_any_flush_sends_nothing(settings: MakeSettings) -> None:
     """The batch is not there, nor any of its tasks."""
     jobs = Jobs()
+    ids: list[str] = []
     async with processor_of(settings(), jobs) as tasks:
-        with pytest.raises(ZeroDivisionError):
-            async with tasks.batch() as batch:
-                batch.enqueue(jobs.note, "never")
-                raise ZeroDivisionError
-        assert await tasks.get_batch(batch.id) is None
+        with pytest.raises(BuildError):
+            await interrupted(tasks, jobs, ids, flushed=False)
+        assert await tasks.get_batch(ids[0]) is None
         assert await tasks.get_queues() == [await tasks.get_queue("default")]
 
 
@@ -273,16 +292,13 @@ async def test_an_exception_before_any_flush_sends_nothing(settings: MakeSetting
 async def test_an_exception_after_a_flush_cancels_the_batch(settings: MakeSettings) -> None:
     """What was sent does not run, unless it did already; continuations for a cancel do."""
     jobs = Jobs()
+    ids: list[str] = []
     async with processor_of(settings(), jobs) as tasks:
-        with pytest.raises(ZeroDivisionError):
-            async with tasks.batch() as batch:
-                batch.enqueue(jobs.note, "never")
-                batch.on(when="canceled").continue_with(jobs.note, "canceled")
-                await batch.flush()
-                raise ZeroDivisionError
+        with pytest.raises(BuildError):
+            await interrupted(tasks, jobs, ids, flushed=True)
         async with running(tasks):
             await jobs.noted("canceled")
-            outcome = await ended(tasks, batch.id)
+            outcome = await ended(tasks, ids[0])
     assert (outcome.state, outcome.canceled, jobs.notes) == ("canceled", 1, ["canceled"])
 
 

@@ -174,7 +174,11 @@ async def test_a_canceled_task_is_not_retried(settings: MakeSettings) -> None:
     """A task that was canceled and fails meanwhile has no further attempt, and asks for no delay."""
     stubborn = Stubborn()
     asked: list[TaskContext] = []
-    made = settings(on_task_failed_delay=lambda ctx, _: asked.append(ctx), on_task_error=lambda ctx, _: asked.append(ctx))
+
+    def ask(ctx: TaskContext, _: object) -> None:
+        asked.append(ctx)
+
+    made = settings(on_task_failed_delay=ask, on_task_error=ask)
     async with working(made, stubborn) as tasks:
         task_id = await tasks.enqueue(stubborn.clean_up)
         await wait_until(lambda: stubborn.begun)

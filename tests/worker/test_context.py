@@ -85,7 +85,7 @@ async def test_what_a_single_task_knows(settings: MakeSettings) -> None:
     """All attributes of a task that belongs to nothing."""
     curious = Curious()
     before = datetime.now(UTC)
-    async with working(settings(queues=["mine"], on_task_end=lambda ctx: None), curious) as tasks:
+    async with working(settings(queues=["mine"]), curious) as tasks:
         one = tasks.on("mine", tenant="acme", retries=5, invisibility=timedelta(minutes=2))
         task_id = await one.enqueue(curious.in_loop)
         await gone(tasks, task_id)

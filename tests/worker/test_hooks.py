@@ -56,11 +56,11 @@ class Hooks:
         self.notes.append(f"delay {retries_left}")
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_hooks_are_called_around_the_scope(settings: MakeSettings, is_async: bool) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_hooks_are_called_around_the_scope(settings: MakeSettings, kind: str) -> None:
     """Start, scope, call, close of the scope; when failed error and delay; then the settle, and the end."""
     jobs = Jobs()
-    hooks = Hooks(jobs.notes, is_async=is_async)
+    hooks = Hooks(jobs.notes, is_async=kind == "async")
 
     async def make() -> AsyncGenerator[Jobs]:
         jobs.notes.append("open")
@@ -130,8 +130,8 @@ class Asking:
         self.users.append(user.get())
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_contextvars_of_the_start_hook_reach_the_call(settings: MakeSettings, is_async: bool) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_contextvars_of_the_start_hook_reach_the_call(settings: MakeSettings, kind: str) -> None:
     """In the loop, in a thread and in the other hooks of that attempt; not in those of other tasks."""
     asking = Asking()
     ended_as: list[str] = []
@@ -143,7 +143,10 @@ async def test_contextvars_of_the_start_hook_reach_the_call(settings: MakeSettin
         await asyncio.sleep(0)
         start(ctx)
 
-    made = settings(on_task_start=start_async if is_async else start, on_task_end=lambda _: ended_as.append(user.get()))
+    def end(_ctx: TaskContext) -> None:
+        ended_as.append(user.get())
+
+    made = settings(on_task_start=start_async if kind == "async" else start, on_task_end=end)
     async with working(made, asking) as tasks:
         await tasks.on(tenant="acme").enqueue(asking.in_loop)
         await tasks.on(tenant="other").enqueue(asking.in_thread)
@@ -181,9 +184,13 @@ async def test_a_hook_that_hangs_is_given_up(
 
 @pytest.mark.parametrize("garbage", [5, "soon", -1 * MS, object()])
 async def test_a_delay_that_is_none_means_at_once(settings: MakeSettings, garbage: object) -> None:
-    """What `on_task_failed_delay` returns beside a timedelta, or a negative one, does not keep the next attempt away."""
+    """What is no timedelta, or a negative one, does not keep the next attempt away."""
     jobs = Jobs()
-    async with working(settings(retries=2, on_task_failed_delay=lambda *_: garbage), jobs) as tasks:
+
+    def delay(_ctx: TaskContext, _left: int) -> object:
+        return garbage
+
+    async with working(settings(retries=2, on_task_failed_delay=delay), jobs) as tasks:
         await died(tasks, await tasks.enqueue(jobs.fail, "twice"), 2)
     assert jobs.notes == ["fails twice"] * 2
 

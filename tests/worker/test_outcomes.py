@@ -51,7 +51,11 @@ async def test_retries_count_the_failures_allowed(settings: MakeSettings) -> Non
     """With 3 retries a task that always fails runs three times; the delay is asked with 2, then 1, failures left."""
     jobs = Jobs()
     asked: list[int] = []
-    async with working(settings(on_task_failed_delay=lambda _, left: asked.append(left)), jobs) as tasks:
+
+    def delay(_ctx: TaskContext, left: int) -> None:
+        asked.append(left)
+
+    async with working(settings(on_task_failed_delay=delay), jobs) as tasks:
         await died(tasks, await tasks.enqueue(jobs.fail, "again"))
     assert jobs.notes == ["fails again"] * 3
     assert asked == [2, 1]
@@ -61,7 +65,11 @@ async def test_retries_said_with_the_task_win(settings: MakeSettings) -> None:
     """`on(retries=1)` is a single attempt, and nobody asks for a delay."""
     jobs = Jobs()
     asked: list[int] = []
-    async with working(settings(on_task_failed_delay=lambda _, left: asked.append(left)), jobs) as tasks:
+
+    def delay(_ctx: TaskContext, left: int) -> None:
+        asked.append(left)
+
+    async with working(settings(on_task_failed_delay=delay), jobs) as tasks:
         await died(tasks, await tasks.on(retries=1).enqueue(jobs.fail, "once"))
     assert (jobs.notes, asked) == (["fails once"], [])
 
@@ -121,7 +129,11 @@ async def test_a_dead_task_carries_its_last_error(settings: MakeSettings) -> Non
 
 @pytest.mark.parametrize(
     "method, kept",
-    [("unprintable", "<its text cannot be shown: RuntimeError>"), ("endless", "998000 characters"), ("deep", "at the bottom")],
+    [
+        ("unprintable", "<its text cannot be shown: RuntimeError>"),
+        ("endless", "998000 characters"),
+        ("deep", "at the bottom"),
+    ],
 )
 async def test_an_error_that_cannot_be_shown_is_kept_bounded(settings: MakeSettings, method: str, kept: str) -> None:
     """An error whose text raises, is huge, or comes from a deep recursion ends in the dead letters like any other."""

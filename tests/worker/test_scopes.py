@@ -1,14 +1,15 @@
 """The scope of a task: opened before its call, closed before it is settled, with services made once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from taskproc import TaskProcessor, current_task, factories
+from taskproc import TaskProcessor, current_task, factories, ref
 from tests.conftest import MakeSettings
-from tests.worker.kit import Jobs, died, gone, processor_of, running, working
+from tests.kit import wait_until
+from tests.worker.kit import MS, Jobs, died, gone, running, working
 
 
 class Session:
@@ -76,14 +77,72 @@ class Shop:
         return Store(await scope.get(Session), await scope.get(Mailer), self.notes)
 
 
-@pytest.mark.parametrize("method", [Store.save, Store.save_in_thread])
-async def test_each_task_has_services_of_its_own_made_once(settings: MakeSettings, method: Any) -> None:
+@pytest.mark.parametrize("method", ["save", "save_in_thread"])
+async def test_each_task_has_services_of_its_own_made_once(settings: MakeSettings, method: str) -> None:
     """Store and mailer share the session of their task; it is closed while the task is still leased."""
     shop = Shop()
     async with working(settings(max_workers=1), shop.scopes) as tasks:
-        method = getattr(Store(Session(0), Mailer(Session(0)), []) if False else ref_store(), method.__name__)
         for _ in range(2):
-            await gone(tasks, await tasks.enqueue(method))
+            await gone(tasks, await tasks.enqueue(getattr(ref(Store), method)))
     assert shop.notes == [
-        "opens 1", "saves in session 1", "closes 1, leased", "opens 2", "saves in session 2", "closes 2, leased"
+        "opens 1", "saves in session 1", "closes 1, leased",
+        "opens 2", "saves in session 2", "closes 2, leased",
     ]  # fmt: skip
+
+
+async def test_a_failed_tasks_scope_is_closed_before_it_is_settled(settings: MakeSettings) -> None:
+    """Each attempt has a scope, closed while the task is still leased."""
+    shop = Shop()
+    async with working(settings(retries=2, on_task_failed_delay=None), shop.scopes) as tasks:
+        await died(tasks, await tasks.enqueue(ref(Store).fail))
+    assert shop.notes == ["opens 1", "closes 1, leased", "opens 2", "closes 2, leased"]
+
+
+async def test_a_scope_that_does_not_close_fails_the_attempt(settings: MakeSettings) -> None:
+    """The call succeeded, its commit did not: the task runs again, or is dead with the error of the close."""
+    shop = Shop(failing_closes=1)
+    async with working(settings(on_task_failed_delay=None), shop.scopes) as tasks:
+        await gone(tasks, await tasks.enqueue(ref(Store).save))
+        assert shop.sessions == 2
+        shop.failing_closes = 3
+        task = await died(tasks, await tasks.on(retries=1).enqueue(ref(Store).save))
+    assert (task.error_type, task.error_message) == ("OSError", "the commit failed")
+
+
+async def test_a_canceled_tasks_scope_is_closed(settings: MakeSettings) -> None:
+    """The close may await, and comes before the settle."""
+    shop = Shop()
+    async with working(settings(), shop.scopes) as tasks:
+        task_id = await tasks.enqueue(ref(Store).hang)
+        await wait_until(lambda: "hangs" in shop.notes)
+        await tasks.cancel_task(task_id)
+        await gone(tasks, task_id)
+    assert shop.notes == ["opens 1", "hangs", "closes 1, leased"]
+
+
+async def test_a_task_that_must_end_with_its_worker_closes_its_scope(settings: MakeSettings) -> None:
+    """A shutdown, too, lets the scope close before the task is handed back."""
+    shop = Shop()
+    async with working(settings(shutdown_grace=1 * MS), shop.scopes) as tasks:
+        task_id = await tasks.enqueue(ref(Store).hang)
+        await wait_until(lambda: "hangs" in shop.notes)
+        await tasks.stop()
+        assert shop.notes == ["opens 1", "hangs", "closes 1, leased"]
+        await tasks.cancel_task(task_id)
+
+
+async def test_a_service_that_cannot_be_made_fails_the_attempt(settings: MakeSettings) -> None:
+    """What a factory raises is the task's error; the next attempt asks for the service again."""
+    asked: list[int] = []
+    jobs = Jobs()
+
+    def make() -> Jobs:
+        asked.append(len(asked))
+        if len(asked) == 1:
+            raise OSError("no database")
+        return jobs
+
+    processor = TaskProcessor(settings(on_task_failed_delay=None), scopes=factories({Jobs: make}))
+    async with processor, running(processor):
+        await gone(processor, await processor.enqueue(ref(Jobs).note, "made"))
+    assert (asked, jobs.notes) == ([0, 1], ["made"])

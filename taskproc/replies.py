@@ -1,0 +1,94 @@
+"""What an error of the server, or of the way to it, means: not executed, maybe executed, refused for good, or a bug."""
+
+from __future__ import annotations
+
+import re
+import ssl
+
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from taskproc.errors import ConfigurationError
+
+__all__ = ["UNKNOWN_OUTCOME", "Unreached", "explain", "is_elsewhere", "is_not_executed"]
+
+UNKNOWN_OUTCOME = (RedisConnectionError, RedisTimeoutError, OSError)
+"""The request may or may not have been carried out."""
+ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK"})
+"""Not executed: the data are, or are going to be, on another server."""
+NOT_NOW = frozenset(
+    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED"}
+)
+"""Not executed, but it may be later."""
+REFUSED = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
+
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")  # how Redis 6.2 reports an error of a command in a script
+_CODE = re.compile(r"([A-Z]+) ")
+_REFUSED_IN_SCRIPT = re.compile(r"ACL failure in script: |The user executing the script can't ")
+
+
+class Unreached(RedisConnectionError):
+    """No connection came about, so nothing was sent."""
+
+
+def is_not_executed(error: Exception) -> bool:
+    """Whether the request was certainly not carried out, but may be later."""
+    return isinstance(error, Unreached) or _code(error) in ELSEWHERE | NOT_NOW
+
+
+def is_elsewhere(error: Exception) -> bool:
+    """Whether the server says that the data are on another one."""
+    return _code(error) in ELSEWHERE
+
+
+def explain(error: Exception, address: str) -> ConfigurationError | None:
+    """The error to be raised when repeating is no use: the server does not let us in, or is not what we need; None
+    for other errors.
+    """
+    text = str(error)
+    if isinstance(error, AuthenticationError | AuthorizationError) or _code(error) in REFUSED:
+        return ConfigurationError(
+            f"the server at {address} refuses this user: {text.rstrip('.')}. Check user and password in `redis`, and "
+            "what the user may do (docs/connections.md lists the commands it needs)."
+        )
+    if _REFUSED_IN_SCRIPT.search(text):
+        return ConfigurationError(
+            f"the server at {address} lets this user run scripts, but not what they do: "
+            f"{text.partition(' script: ')[0]}. Give it the commands, keys and channels that "
+            "docs/connections.md lists."
+        )
+    if text.startswith("unknown command"):
+        return ConfigurationError(
+            f"the server at {address} does not know the command {text.partition(',')[0].split()[-1]}: "
+            "it must be Redis 6.2 or newer, or Valkey (for Sentinels use redis+sentinel://…)"
+        )
+    if (untrusted := _untrusted(error)) is not None:
+        return ConfigurationError(
+            f"the server at {address} shows a certificate that is not trusted: {untrusted.verify_message}. Name the "
+            "CA that signed it, as in rediss://host:6379/0?ssl_ca_certs=/path/ca.pem"
+        )
+    return None
+
+
+def _code(error: Exception) -> str:
+    """`READONLY` of a reply "READONLY You can't…", the driver takes it off some; "" if it is no reply."""
+    if not isinstance(error, RedisError):
+        return ""
+    text = str(error)
+    if in_script := _IN_SCRIPT.findall(text):
+        return str(in_script[-1])
+    if error.status_code:
+        return error.status_code
+    match = _CODE.match(text)
+    return match[1] if match else ""
+
+
+def _untrusted(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """The reason behind an error of the driver, if it is a certificate."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

@@ -1,0 +1,144 @@
+"""Looks at the system: tasks, queues, workers, and in words why a task does not run."""
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from taskproc import TaskContext
+from tests.conftest import MakeSettings
+from tests.kit import wait_until
+from tests.worker.kit import Jobs, died, processor_of, running, working
+
+HOUR = timedelta(hours=1)
+
+
+async def test_a_look_at_a_task(settings: MakeSettings) -> None:
+    """All of it, while it is ready; None for another tenant, and once it has ended."""
+    jobs = Jobs()
+    async with processor_of(settings(), jobs) as tasks:
+        task_id = await tasks.on(tenant="acme", retries=7).enqueue(jobs.note, "hello")
+        task = await tasks.get_task(task_id, tenant="acme")
+        assert task is not None
+        assert (task.task_id, task.tenant, task.queue, task.batch_id) == (task_id, "acme", "default", None)
+        assert (task.call, task.state) == (f"{Jobs.__module__}:Jobs.note", "ready")
+        assert (task.retries, task.attempt, task.retries_left) == (7, 1, 6)
+        assert abs(task.enqueued_at - datetime.now(UTC)) < timedelta(minutes=1)
+        assert (task.due_at, task.died_at, task.error_type, task.error_message, task.traceback) == (None,) * 5
+        assert await tasks.get_task(task_id, tenant="other") is None
+        await tasks.cancel_task(task_id)
+        assert await tasks.get_task(task_id) is None
+
+
+async def test_queues_are_counted(settings: MakeSettings) -> None:
+    """Ready, running, delayed and dead; zeros for an unknown queue; those served here are listed though empty."""
+    jobs = Jobs()
+    async with working(settings(max_workers=1, queues=["default", "empty"]), jobs) as tasks:
+        await died(tasks, await tasks.on(retries=1).enqueue(jobs.fail, "dead"))
+        await tasks.enqueue(jobs.wait, "running")
+        await jobs.noted("running begins")
+        waiting = [await tasks.enqueue(jobs.note, str(number)) for number in range(3)]
+        delayed = await tasks.on(delay=HOUR).enqueue(jobs.note, "later")
+        other = await tasks.on("other", tenant="acme").enqueue(jobs.note, "other")
+        queue = await tasks.get_queue("default")
+        assert (queue.length, queue.running, queue.delayed, queue.deadletter) == (3, 1, 1, 1)
+        assert [(each.name, each.length) for each in await tasks.get_queues()] == [
+            ("default", 3), ("empty", 0), ("other", 1),
+        ]  # fmt: skip
+        nothing = await tasks.get_queue("nobody-knows")
+        assert (nothing.length, nothing.running, nothing.delayed, nothing.deadletter) == (0, 0, 0, 0)
+        assert (await tasks.get_queue("other", tenant="acme")).length == 1
+        assert (await tasks.get_queue("default", tenant="acme")).length == 0
+        assert sorted(await tasks.get_tenants()) == ["acme", "default"]
+        for task_id in (*waiting, delayed, other):
+            await tasks.cancel_task(task_id)
+        jobs.go_on.set()
+        await jobs.noted("running ends")
+
+
+async def test_lists_are_paged_and_in_order(settings: MakeSettings) -> None:
+    """Ready tasks in serving order, delayed ones by their time, dead ones the last first; of one tenant if asked."""
+    jobs = Jobs()
+    async with processor_of(settings(retries=1, max_workers=1), jobs) as tasks:
+        ready = [await tasks.enqueue(jobs.fail, str(number)) for number in range(5)]
+        late, soon = [await tasks.on(delay=hours * HOUR).enqueue(jobs.note, "later") for hours in (2, 1)]
+        assert [task.task_id for task in await tasks.get_tasks_in_queue("default")] == ready
+        assert [task.task_id for task in await tasks.get_tasks_in_queue("default", 1, 2)] == ready[1:3]
+        assert [task.task_id for task in await tasks.get_delayed_tasks("default")] == [soon, late]
+        assert await tasks.get_tasks_in_queue("default", tenant="other") == []
+        await tasks.cancel_task(ready[2])
+        assert [task.task_id for task in await tasks.get_tasks_in_queue("default", 2, 5)] == ready[3:]
+        async with running(tasks):
+            await died(tasks, ready[4])
+        dead = [task.task_id for task in await tasks.get_dead_tasks("default")]
+        assert set(dead) == set(ready) - {ready[2]}
+        assert [task.task_id for task in await tasks.get_dead_tasks("default", 1, 1)] == dead[1:2]
+        for task_id in (soon, late):
+            await tasks.cancel_task(task_id)
+        with pytest.raises(ValueError, match="skip=-1"):
+            await tasks.get_tasks_in_queue("default", -1)
+
+
+async def test_workers_show_what_they_are(settings: MakeSettings) -> None:
+    """Host, process, queues, slots, and how many tasks it runs; gone when it has ended."""
+    jobs = Jobs()
+    async with processor_of(settings(queues=["high", "default"], max_workers=7), jobs) as tasks:
+        async with running(tasks):
+            await tasks.enqueue(jobs.wait, "task")
+            await jobs.noted("task begins")
+            [worker] = await tasks.get_workers()
+            assert (worker.host, worker.pid) == (socket.gethostname(), os.getpid())
+            assert (worker.queues, worker.max_workers, worker.running) == (["high", "default"], 7, 1)
+            assert abs(worker.since - datetime.now(UTC)) < timedelta(minutes=1)
+            assert worker.alive_until > worker.since
+            jobs.go_on.set()
+        assert await tasks.get_workers() == []
+
+
+async def test_explain_says_why_a_task_does_not_run(settings: MakeSettings) -> None:
+    """Ready behind others, paused, not served, delayed, running, failed before, dead, held, gone."""
+    jobs = Jobs()
+    async with processor_of(settings(max_workers=1), jobs) as tasks:
+        first, second = [await tasks.enqueue(jobs.wait, name) for name in ("first", "second")]
+        assert "It is ready, next in queue default. No worker serves queue default" in await tasks.explain(first)
+        assert "behind 1 others" in await tasks.explain(second)
+        await tasks.pause()
+        assert "Everything is paused" in await tasks.explain(first)
+        await tasks.resume()
+        delayed = await tasks.on(delay=HOUR).enqueue(jobs.note, "later")
+        assert "It is delayed until" in await tasks.explain(delayed)
+        async with running(tasks):
+            await jobs.noted("first begins")
+            [worker] = await tasks.get_workers()
+            assert f"Its attempt 1 runs on worker {worker.id}" in await tasks.explain(first)
+            assert await tasks.explain(second) == "It is ready, next in queue default."
+            jobs.go_on.set()
+            await jobs.noted("second ends")
+        assert "has ended" in await tasks.explain(first)
+        assert "There is no such task" in await tasks.explain(delayed, tenant="other")
+        await tasks.cancel_task(delayed)
+
+
+async def test_explain_tells_of_failures(settings: MakeSettings) -> None:
+    """After a failed attempt, dead with its error, and a continuation that waits."""
+    jobs = Jobs()
+
+    def delay(_ctx: TaskContext, _left: int) -> timedelta:
+        return HOUR
+
+    async with working(settings(retries=2, on_task_failed_delay=delay), jobs) as tasks:
+        task_id = await tasks.enqueue(jobs.fail, "the parcel is lost")
+        await wait_until(lambda: tasks.get_delayed_tasks("default"))
+        assert "after a failed attempt" in await tasks.explain(task_id)
+        await tasks.cancel_task(task_id)
+        task_id = await tasks.on(retries=1).enqueue(jobs.fail, "the parcel is lost")
+        await died(tasks, task_id)
+        assert "ValueError: the parcel is lost. Retry or discard it." in await tasks.explain(task_id)
+        async with tasks.batch() as batch:
+            batch.enqueue(jobs.wait, "task")
+            batch.continue_with(jobs.note, "continuation")
+        held = f"{batch.id}.0.c0"
+        assert await tasks.explain(held) == f"It is a continuation, and waits for the end of batch {batch.id}."
+        jobs.go_on.set()
+        await jobs.noted("continuation")
