@@ -66,7 +66,7 @@ def read_address(url: str) -> Address:
         raise _refusal(parts.scheme, "its ssl_… options need an encrypted connection: rediss://… or rediss+…://…")
     sentinel_login = {name: options.pop(f"sentinel_{name}") for name in _LOGIN if f"sentinel_{name}" in options}
     login = _login(parts) | {name: options.pop(name) for name in _LOGIN if name in options}
-    rest = {"shown": _shown(parts.scheme, hosts, place), **place, **options}
+    rest: dict[str, Any] = {"shown": _shown(parts.scheme, hosts, place), **place, **options}
     return Address(kind=kind, secure=secure, hosts=hosts, login=login, sentinel_login=sentinel_login, tls=tls, **rest)
 
 

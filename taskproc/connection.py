@@ -3,137 +3,117 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from taskproc.address import Address, read_address
 from taskproc.errors import ConfigurationError
-from taskproc.servers import (
-    LOCATED_SCHEMES,
-    FindingConnection,
-    FindingConnectionInThread,
-    FindingTLSConnection,
-    FindingTLSConnectionInThread,
-    Located,
-    locate,
-)
+from taskproc.links import SharedFind, link, link_in_thread
+from taskproc.servers import finder
 
 if TYPE_CHECKING:
+    from taskproc.embedded import Embedded
     from taskproc.settings import TaskProcessorSettings
 
-__all__ = ["Connection", "connect", "reconnect", "send"]
+__all__ = ["Connection", "connect", "send"]
 
-DIRECT_SCHEMES = ("redis", "rediss", "unix")
 MOST_CONNECTIONS = 50  # of the pool for commands; more callers wait their turn
+LONGEST_TRY = 5.0  # seconds that one try may take of a request that is repeated for longer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """Clients to one server. None repeats a command by itself: only what can be repeated safely is, elsewhere."""
 
-    address: str
-    """The server, without credentials."""
-    commands: redis.asyncio.Redis
-    server: str | Located
-    timeout: float
-    embedded: Any = None
+    def __init__(self, address: Address, slot_of: str, timeout: float, embedded: Embedded | None = None) -> None:
+        self._address = address
+        self._find = finder(address, slot_of)
+        self._shared_find = None if self._find is None else SharedFind(self._find)
+        self._patience = min(timeout / 2, LONGEST_TRY)
+        self._embedded = embedded
+        self.address = address.shown
+        """The server, without credentials."""
+        self.commands = self._client(self._patience, address.max_connections or MOST_CONNECTIONS)
+        """For commands that are answered at once."""
 
     def blocking(self, longest: float) -> redis.asyncio.Redis:
         """A client with one connection for commands that block up to `longest` seconds."""
-        return _client(self.server, patience=longest + self.timeout, connections=1)
+        return self._client(longest + self._patience, 1)
 
     def in_thread(self, patience: float) -> redis.Redis:
         """A client for a thread: nothing that happens in the event loop holds it up."""
-        return _client_in_thread(self.server, patience)
+        options: dict[str, Any] = self._options(patience) | {
+            "connection_class": link_in_thread(self._address),
+            "max_connections": 1,
+            "find": self._find,
+            "retry": Retry(NoBackoff(), 0),
+            "name": "taskproc-heartbeat",
+        }
+        return redis.Redis.from_pool(redis.ConnectionPool(**options))
 
     async def close(self) -> None:
         await self.commands.aclose()
-        if self.embedded is not None:
-            await asyncio.to_thread(self.embedded.close)
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.close)
+
+    def check(self) -> None:
+        """ConfigurationError when the files for TLS cannot be used."""
+        if not self._address.secure:
+            return
+        try:
+            pool: Any = self.commands.connection_pool
+            pool.make_connection().ssl_context.get()
+        except (OSError, ValueError) as error:  # what the TLS library says does not name the file
+            files = ", ".join(f"{name}={value}" for name, value in self._address.tls.items() if "password" not in name)
+            raise ConfigurationError(f"TLS to {self.address} cannot be set up with {files}: {error}") from error
+
+    def _client(self, patience: float, connections: int) -> redis.asyncio.Redis:
+        pool = redis.asyncio.BlockingConnectionPool(
+            connection_class=link(self._address),
+            max_connections=connections,
+            timeout=None,  # callers wait for a connection as long as their own time allows
+            find=self._shared_find,
+            **self._options(patience),
+        )
+        return redis.asyncio.Redis.from_pool(pool)
+
+    def _options(self, patience: float) -> dict[str, Any]:
+        address = self._address
+        host, port = address.hosts[0] if address.hosts else ("", 0)
+        return {
+            **({"path": address.path} if address.kind == "unix" else {"host": host, "port": port}),
+            **address.login,
+            **address.tls,
+            "db": address.db,
+            "address": address,
+            "name": "taskproc",
+            "socket_timeout": patience,
+            "socket_connect_timeout": patience,
+            "retry": AsyncRetry(NoBackoff(), 0),
+            "protocol": 2,
+            "driver_info": None,  # CLIENT SETINFO needs a permission, and a round trip
+        }
 
 
 async def connect(settings: TaskProcessorSettings) -> Connection:
     """Clients for `settings.redis`; an `embedded` server is started if none runs. Nothing is sent yet."""
-    url, shown, embedded = settings.redis, address_of(settings.redis), None
-    timeout = settings.command_timeout.total_seconds()
-    server: str | Located = url
-    scheme = urlsplit(url).scheme
-    if url == "embedded" or scheme == "embedded":
-        from taskproc import embedded as embedded_server  # noqa: PLC0415 - few programs have a server of their own
+    url, timeout = settings.redis, settings.command_timeout.total_seconds()
+    if url == "embedded" or urlsplit(url).scheme == "embedded":
+        from taskproc import embedded  # noqa: PLC0415 - few programs have a server of their own
 
-        embedded = await asyncio.to_thread(embedded_server.start, url)
-        server, shown = f"unix://{quote(embedded.socket)}", f"embedded://{embedded.path}"
-    elif scheme in LOCATED_SCHEMES:
-        server = locate(url, settings.prefix)
-    elif scheme not in DIRECT_SCHEMES:
-        raise ConfigurationError(
-            f"redis={shown!r} is not a server address: use redis://host:6379/0, rediss://…, unix:///path, "
-            "redis+sentinel://h1,h2/name, redis+cluster://h1,h2, embedded, or embedded:///path"
-        )
-    try:
-        commands = _client(server, patience=timeout, connections=MOST_CONNECTIONS)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"redis={shown!r} is not a server address: {error}") from None
-    return Connection(address=shown, commands=commands, server=server, timeout=timeout, embedded=embedded)
+        server = await asyncio.to_thread(embedded.start, url)
+        address = Address(kind="unix", shown=f"embedded://{server.path}", path=server.socket)
+        return Connection(address, settings.prefix, timeout, server)
+    connection = Connection(read_address(url), settings.prefix, timeout)
+    connection.check()
+    return connection
 
 
 async def send(client: redis.asyncio.Redis, *words: Any) -> Any:
     """The reply to a command, which the driver leaves untyped."""
     return await client.execute_command(*words)  # type: ignore[no-untyped-call]
-
-
-async def reconnect(client: redis.asyncio.Redis) -> None:
-    """Drops the idle connections: the server at their other end may not be the one that counts any more."""
-    try:
-        await client.connection_pool.disconnect(inuse_connections=False)
-    except (RedisError, OSError):
-        return  # they were lost already
-
-
-def address_of(url: str) -> str:
-    """The address as it may be shown: without user, password and query."""
-    scheme, separator, rest = url.partition("://")
-    return scheme + separator + rest.partition("?")[0].rpartition("@")[2]
-
-
-def _client(server: str | Located, *, patience: float, connections: int) -> redis.asyncio.Redis:
-    options: dict[str, Any] = {
-        "max_connections": connections,
-        "timeout": None,  # callers wait for a connection as long as their own time allows
-        "socket_timeout": patience,
-        "socket_connect_timeout": patience,
-        "retry": AsyncRetry(NoBackoff(), 0),
-        "health_check_interval": 0,
-        "protocol": 2,
-        "client_name": "taskproc",
-    }
-    if isinstance(server, str):
-        return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(server, **options))
-    kind = FindingTLSConnection if server.secure else FindingConnection
-    pool = redis.asyncio.BlockingConnectionPool(
-        connection_class=kind, find=server.find, **{**server.options, **options}
-    )
-    return redis.asyncio.Redis.from_pool(pool)
-
-
-def _client_in_thread(server: str | Located, patience: float) -> redis.Redis:
-    options: dict[str, Any] = {
-        "max_connections": 1,
-        "socket_timeout": patience,
-        "socket_connect_timeout": patience,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "client_name": "taskproc-heartbeat",
-    }
-    if isinstance(server, str):
-        return redis.Redis.from_pool(redis.ConnectionPool.from_url(server, **options))
-    kind = FindingTLSConnectionInThread if server.secure else FindingConnectionInThread
-    pool = redis.ConnectionPool(connection_class=kind, find=server.find, **{**server.options, **options})
-    return redis.Redis.from_pool(pool)

@@ -8,63 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-import redis.exceptions
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    ClusterError,
-    MasterDownError,
-    MovedError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import NoScriptError, RedisError
 
-from taskproc.connection import Connection, reconnect, send
-from taskproc.errors import ConfigurationError, StorageUnavailable
+from taskproc.connection import Connection, send
+from taskproc.errors import StorageUnavailable
 from taskproc.keys import Keys
+from taskproc.replies import UNKNOWN_OUTCOME, explain, is_not_executed
 from taskproc.scripts import scripts
 
-__all__ = ["UNKNOWN_OUTCOME", "Driver", "explain_refusal", "is_not_executed"]
+__all__ = ["Driver", "encode"]
 
 T = TypeVar("T")
 
-UNKNOWN_OUTCOME = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
-"""The request may or may not have been carried out."""
-_REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
-_REFUSED_CODES = ("NOAUTH", "NOPERM", "WRONGPASS")
-_NOT_EXECUTED = (BusyLoadingError, TryAgainError, ClusterDownError, ClusterError, MasterDownError, OutOfMemoryError)
-_NOT_EXECUTED_CODES = ("BUSY", "NOREPLICAS", "MISCONF", "LOADING", "OOM", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
-_ELSEWHERE = (ReadOnlyError, MovedError, AskError)
-"""Not executed either: the data are, or are going to be, on another server."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two tries
 
 encode = msgspec.msgpack.Encoder().encode
-
-
-def is_not_executed(error: Exception) -> bool:
-    """Whether the server said that it did not carry out the request, but may later."""
-    if isinstance(error, _NOT_EXECUTED + _ELSEWHERE):
-        return True
-    return isinstance(error, ResponseError) and str(error).startswith(_NOT_EXECUTED_CODES)
-
-
-def explain_refusal(error: Exception, address: str) -> ConfigurationError | None:
-    """The error for a server that does not let us in, or do what we need; None for other errors."""
-    if not isinstance(error, _REFUSED) and not str(error).startswith(_REFUSED_CODES):
-        return None
-    return ConfigurationError(
-        f"the server at {address} refuses this user: {error}. Check user, password and ACL of `redis`."
-    )
 
 
 class Driver:
@@ -105,33 +68,61 @@ class Driver:
 
     async def repeat(self, request: Callable[[], Awaitable[T]], subject: str | None = None) -> T:
         """What the request gives, repeated while it fails for reasons that pass."""
-        maybe_accepted = False
-        reason: Exception | None = None
+        tries = _Tries(self._address, self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
-                for attempt in range(1_000_000):
+                while tries.may_go_on:
+                    tries.began()
                     try:
                         return await request()
-                    except UNKNOWN_OUTCOME as error:
-                        reason, maybe_accepted = error, True
-                    except ResponseError as error:
-                        reason = self._passing(error)
-                        if isinstance(error, _ELSEWHERE):
-                            await reconnect(self._client)
-                    await asyncio.sleep(min(0.02 * 2**attempt, 0.5) * random.uniform(0.5, 1))
+                    except (RedisError, OSError) as error:
+                        tries.failed(error)
+                    await asyncio.sleep(tries.pause)
         except TimeoutError:
-            maybe_accepted = maybe_accepted or reason is None
-        raise StorageUnavailable(
-            f"Redis at {self._address} did not carry out the request within {self._timeout:g} s"
-            + (f" ({type(reason).__name__}: {reason})" if reason else " (no answer)"),
-            maybe_accepted=maybe_accepted,
-            task_id=subject,
-        ) from reason
+            pass
+        raise tries.error(subject) from tries.reason
 
-    def _passing(self, error: ResponseError) -> Exception:
-        refusal = explain_refusal(error, self._address)
-        if refusal is not None:
-            raise refusal from error
+
+class _Tries:
+    """What is known of a request after its tries so far."""
+
+    def __init__(self, address: str, seconds: float) -> None:
+        self._address = address
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._number = 0
+        self._under_way = self._maybe_carried_out = False
+        self.reason: Exception | None = None
+
+    @property
+    def may_go_on(self) -> bool:
+        """Beside the time-out around all tries: Python 3.11 may lose its cancel while the driver sends a command."""
+        return time.monotonic() < self._end
+
+    @property
+    def pause(self) -> float:
+        return min(FIRST_PAUSE * 2.0 ** (self._number - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
+
+    def began(self) -> None:
+        self._number += 1
+        self._under_way = True
+
+    def failed(self, error: Exception) -> None:
+        """Raises what repeating does not mend."""
+        self._under_way = False
+        explained = explain(error, self._address)
+        if explained is not None:
+            raise explained from error
         if not is_not_executed(error):
-            raise error
-        return error
+            if not isinstance(error, UNKNOWN_OUTCOME):
+                raise error
+            self._maybe_carried_out = True
+        self.reason = error
+
+    def error(self, subject: str | None) -> StorageUnavailable:
+        why = f"{type(self.reason).__name__}: {self.reason}" if self.reason else "no answer"
+        return StorageUnavailable(
+            f"Redis at {self._address} did not carry out the request within {self._seconds:g} s ({why})",
+            maybe_accepted=self._maybe_carried_out or self._under_way,
+            task_id=subject,
+        )

@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.exceptions import RedisError
-
-from taskproc.connection import Connection, reconnect, send
+from taskproc.connection import Connection, send
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +30,7 @@ class WakeTokens:
 
     async def take(self) -> str | None:
         """The queue of a token, or None when there was none for `longest` seconds."""
-        try:
-            taken: Any = await send(self._client, "BLPOP", *self._queues, self._longest)
-        except RedisError:
-            await reconnect(self._client)  # a failover, or a slot that moved: the next call finds the right server
-            raise
+        taken: Any = await send(self._client, "BLPOP", *self._queues, self._longest)
         return self._queues[taken[0].decode()] if taken else None
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from taskproc.errors import ConfigurationError
 
-__all__ = ["UNKNOWN_OUTCOME", "Unreached", "explain", "is_elsewhere", "is_not_executed"]
+__all__ = ["UNKNOWN_OUTCOME", "Unfit", "Unreached", "explain", "is_elsewhere", "is_not_executed"]
 
 UNKNOWN_OUTCOME = (RedisConnectionError, RedisTimeoutError, OSError)
 """The request may or may not have been carried out."""
@@ -21,7 +21,7 @@ NOT_NOW = frozenset(
     {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED"}
 )
 """Not executed, but it may be later."""
-REFUSED = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
+REFUSED = frozenset({"NOPERM", "WRONGPASS"})
 
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")  # how Redis 6.2 reports an error of a command in a script
 _CODE = re.compile(r"([A-Z]+) ")
@@ -30,6 +30,10 @@ _REFUSED_IN_SCRIPT = re.compile(r"ACL failure in script: |The user executing the
 
 class Unreached(RedisConnectionError):
     """No connection came about, so nothing was sent."""
+
+
+class Unfit(RedisError):
+    """The server is not one that can be used; the message says why."""
 
 
 def is_not_executed(error: Exception) -> bool:
@@ -46,28 +50,41 @@ def explain(error: Exception, address: str) -> ConfigurationError | None:
     """The error to be raised when repeating is no use: the server does not let us in, or is not what we need; None
     for other errors.
     """
-    text = str(error)
+    why = _refusal(error) or _misfit(error, address)
+    return None if why is None else ConfigurationError(f"the server at {address} {why}")
+
+
+def _refusal(error: Exception) -> str | None:
+    text = str(error).rstrip(".")
+    if _code(error) == "NOAUTH":
+        return "wants a password: name user and password in `redis`, as in redis://user:password@host:6379/0"
     if isinstance(error, AuthenticationError | AuthorizationError) or _code(error) in REFUSED:
-        return ConfigurationError(
-            f"the server at {address} refuses this user: {text.rstrip('.')}. Check user and password in `redis`, and "
-            "what the user may do (docs/connections.md lists the commands it needs)."
+        return (
+            f"refuses this user: {text}. Check user and password in `redis`, and what the user may do "
+            "(docs/connections.md lists the commands it needs)."
         )
     if _REFUSED_IN_SCRIPT.search(text):
-        return ConfigurationError(
-            f"the server at {address} lets this user run scripts, but not what they do: "
-            f"{text.partition(' script: ')[0]}. Give it the commands, keys and channels that "
-            "docs/connections.md lists."
-        )
-    if text.startswith("unknown command"):
-        return ConfigurationError(
-            f"the server at {address} does not know the command {text.partition(',')[0].split()[-1]}: "
-            "it must be Redis 6.2 or newer, or Valkey (for Sentinels use redis+sentinel://…)"
+        return (
+            f"lets this user run scripts, but not what they do: {text.partition(' script: ')[0]}. Give it the "
+            "commands, keys and channels that docs/connections.md lists."
         )
     if (untrusted := _untrusted(error)) is not None:
-        return ConfigurationError(
-            f"the server at {address} shows a certificate that is not trusted: {untrusted.verify_message}. Name the "
-            "CA that signed it, as in rediss://host:6379/0?ssl_ca_certs=/path/ca.pem"
+        return (
+            f"shows a certificate that is not trusted: {untrusted.verify_message}. Name the CA that signed it, as in "
+            "rediss://host:6379/0?ssl_ca_certs=/path/ca.pem"
         )
+    return None
+
+
+def _misfit(error: Exception, address: str) -> str | None:
+    text = str(error)
+    if isinstance(error, Unfit):
+        return text
+    if text.startswith("unknown command"):
+        command = text.partition(",")[0].split()[-1]
+        return f"does not know the command {command}: Redis 6.2 or newer is needed, or Valkey"
+    if _code(error) in ("MOVED", "ASK") and "+cluster:" not in address:
+        return "is a node of a cluster, and the data are on another node: use redis+cluster://…"
     return None
 
 

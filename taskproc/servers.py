@@ -1,4 +1,4 @@
-"""Finds the server that holds the data, wherever it is now: behind Sentinels, or the owner of a hash slot in a cluster."""
+"""Finds the server that holds the data, wherever it is now: behind Sentinels, or a cluster's owner of a hash slot."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from taskproc.address import Address, Host
+from taskproc.replies import Unreached
 
 __all__ = ["Find", "finder"]
 
@@ -21,7 +21,7 @@ _driver: Any = redis  # it types half of what is used here
 ASK_WITHIN = 1.0  # seconds that one Sentinel or node may take to say where the server is
 
 Find = Callable[[], Host]
-"""Blocking; an error of the driver when nobody knows."""
+"""Blocking; Unreached when nobody knows, AuthenticationError when those who may know do not let us in."""
 
 
 def finder(address: Address, slot_of: str) -> Find | None:
@@ -38,7 +38,7 @@ def finder(address: Address, slot_of: str) -> Find | None:
 
 
 class _Asking(ABC):
-    """Asks in turn until somebody answers. The next time another one is asked first: what one of them knows may be old."""
+    """Asks in turn until somebody answers, each time another one first: what one of them knows may be old."""
 
     def __init__(self, address: Address, login: dict[str, str], nobody: str) -> None:
         self._seeds = address.hosts
@@ -68,7 +68,7 @@ class _Asking(ABC):
             turned = [one for one in order[position:] + order[:position] if one in current]
             self._known = list(dict.fromkeys([*turned, *others]))
             return found
-        kind = RedisConnectionError if refusal is None else AuthenticationError
+        kind = Unreached if refusal is None else AuthenticationError
         raise kind(f"{self._nobody} ({'; '.join(reasons)})") from refusal
 
     @abstractmethod

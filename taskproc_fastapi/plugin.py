@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, cast
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import fastapi
 from starlette.types import Receive, Send
@@ -158,7 +158,7 @@ class _Plugin:
                 if self._container is not None:
                     await stack.enter_async_context(container_resources(self._container))
                 state = await stack.enter_async_context(inner(app))
-                if self.executes and self._processor not in _executed:  # by another app of the processor
+                if self.executes and not self._processor.running:  # by another app of the processor
                     await stack.enter_async_context(_executing(self._processor))
                 yield state
         finally:
@@ -166,7 +166,6 @@ class _Plugin:
 
 
 _plugins: WeakKeyDictionary[fastapi.FastAPI, _Plugin] = WeakKeyDictionary()
-_executed: WeakSet[TaskProcessor] = WeakSet()
 
 
 @asynccontextmanager
@@ -175,17 +174,16 @@ async def _executing(processor: TaskProcessor) -> AsyncGenerator[None]:
         logger.info("use_hosted_service is off: this process runs no tasks")
         yield
         return
-    _executed.add(processor)
     running = asyncio.create_task(_run(processor), name="taskproc executor")
     try:
+        await asyncio.sleep(0)  # lets it begin, so that it can be stopped
         yield
     finally:
         try:
             await processor.stop()
         finally:
-            running.cancel()  # it may not have begun
+            running.cancel()
             await asyncio.wait([running])
-            _executed.discard(processor)
 
 
 async def _run(processor: TaskProcessor) -> None:

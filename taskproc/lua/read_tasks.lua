@@ -10,7 +10,7 @@ for number, id in ipairs(arg.ids) do
   rows[number] = ''
   if task[1] then
     local index = task[1] == 'd' and 'delayed' or task[1] == 'l' and 'leased'
-    task[14] = index and redis.call('ZSCORE', queue_key(task[2], index))
+    task[14] = index and redis.call('ZSCORE', queue_key(task[2], index), id)
     rows[number] = task
   end
 end

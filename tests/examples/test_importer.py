@@ -56,10 +56,16 @@ class Importer:
     def report(self, import_id: str) -> dict[str, Any]:
         """The report, once it is there."""
         path = f"/imports/{import_id}/report"
-        block_until(lambda: self.get(path).status_code == 200, 60, "the report")
+        block_until(lambda: self._is_there(path), 60, "the report")
         report: dict[str, Any] = self.get(path).json()
         assert report["batch"] == self.progress(import_id)
         return report
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return self.get(path).status_code == 200
+        except httpx.TransportError:  # the process that had the connection was killed
+            return False
 
     def rows(self, import_id: str) -> dict[int, dict[str, str]]:
         """What the database has of an import, by line."""

@@ -1,37 +1,26 @@
 """What the README shows, runs.
 
-Its Python blocks are run in order, in one module, with a processor and a worker on the test's server. Blocks in
-comments, `<!-- python … -->`, are run with them: they make what the text takes for granted, and look at what came of
-it. A block with a `title` is a program, and is started as one.
+Its Python blocks are run in order, in one module, with a processor and a worker on the test's server (see
+`snippets.py`). A block with a `title` is a program, and is started as one.
 """
 
-import ast
-import asyncio
-import inspect
 import re
 import sys
 import types
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from fastapi import FastAPI
 from pydantic import ValidationError
 
-from taskproc import Scopes, TaskProcessor, TaskProcessorSettings
+from taskproc import TaskProcessorSettings
 from tests.conftest import MakeSettings
 from tests.examples.programs import script, uvicorn
-from tests.kit import block_until, process, wait_until
+from tests.examples.snippets import BLOCK, blocks, given, run
+from tests.kit import block_until, process
 from tests.kit.processes import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(
-    r'^(?:```python(?: title="(?P<title>[^"]+)")?|<!-- python)\n(?P<code>.*?)^(?:```|-->)$', re.MULTILINE | re.DOTALL
-)
 SETTING = re.compile(r"^\| `(?P<name>\w+)` \| `(?P<variable>\w+)` \| (?:`(?P<default>.+?)`)? ?\|", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
@@ -39,26 +28,9 @@ NOT_YET = {"app_name", "deadletter_unique_schedules", "use_cron_seconds"}
 """Settings of something that the README does not tell of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """A piece of Python, and the line of the README where it begins."""
-
-    code: str
-    line: int
-    title: str | None
-
-
-def blocks() -> list[Block]:
-    """All that the README has, in order."""
-    return [
-        Block(code=found["code"], line=README.count("\n", 0, found.start("code")), title=found["title"])
-        for found in BLOCK.finditer(README)
-    ]
-
-
 def program(title: str) -> str:
     """The program of that title."""
-    [code] = [block.code for block in blocks() if block.title == title]
+    [code] = [block.code for block in blocks(README) if block.title == title]
     return code
 
 
@@ -67,10 +39,10 @@ async def test_the_pieces_run_in_order(settings: MakeSettings, monkeypatch: pyte
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     async with AsyncExitStack() as stack:
-        module.__dict__.update(_given(settings, stack))
-        for block in blocks():
+        module.__dict__.update(given(settings, stack))
+        for block in blocks(README):
             if block.title is None:
-                await _run(block, module.__dict__)
+                await run(block, module.__dict__, "README.md")
 
 
 def test_the_app_runs_as_it_is_told_to(tmp_path: Path) -> None:
@@ -128,37 +100,6 @@ def test_links_lead_somewhere() -> None:
     for link in links:
         assert (ROOT / link["path"]).exists(), link[0]
         assert link["heading"] is None or link["heading"] in headings, link[0]
-
-
-def _given(settings: MakeSettings, stack: AsyncExitStack) -> dict[str, Any]:
-    """What the blocks in comments find in their module."""
-
-    async def start(scopes: Scopes, **overrides: Any) -> TaskProcessor:
-        processor = TaskProcessor(settings(**overrides), scopes=scopes)
-        await stack.enter_async_context(_running(processor))
-        return processor
-
-    async def post(app: FastAPI, path: str) -> int:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
-            return (await client.post(path)).status_code
-
-    return {"start": start, "post": post, "wait_until": wait_until}
-
-
-@asynccontextmanager
-async def _running(processor: TaskProcessor) -> AsyncGenerator[None]:
-    async with processor, asyncio.TaskGroup() as group:
-        running = group.create_task(processor.run())
-        yield
-        await processor.stop()
-        await running
-
-
-async def _run(block: Block, namespace: dict[str, Any]) -> None:
-    code = compile("\n" * block.line + block.code, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    result = eval(code, namespace)  # noqa: S307  our own README
-    if inspect.isawaitable(result):
-        await result
 
 
 def _differs(name: str, plain: TaskProcessorSettings) -> bool:

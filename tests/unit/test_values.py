@@ -49,6 +49,7 @@ from tests.unit.value_kit import (
     Secret,
     Shape,
     Stamp,
+    Swapped,
     Text,
     Unknown,
     Word,
@@ -120,7 +121,6 @@ KEPT: list[tuple[Any, Any]] = [
     (Literal["a", 1], "a"),
     (Color | None, None),
     (Color | str, "r"),
-    (Color | str, Color.RED),
     (Optional[Color], Color.BLUE),  # noqa: UP045 - written as many still write it
     (Union[Level, str], Level.LOW),  # noqa: UP007
     # containers
@@ -161,6 +161,7 @@ KEPT: list[tuple[Any, Any]] = [
     (list[Order], [ORDER, ORDER]),
     (Item | Point | None, Point(1)),
     (Aliased, Aliased.model_validate({"userName": "bob", "years": 3})),
+    (Swapped, Swapped.model_validate({"left": 1, "right": 2})),
     (Open, Open.model_validate({"n": 1, "more": "x"})),
     (Box[int], Box[int](content=1)),
     (Box[list[Color]], Box[list[Color]](content=[Color.RED])),
@@ -253,6 +254,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (dict[str, Any], {"a": (1,)}, r"would come back as \{'a': \[1\]\}"),
     (dict, {1: "a"}, r"would come back as \{'1': 'a'\}"),
     # ambiguous unions
+    (Color | str, Color.RED, r"\(Color\) would come back as 'r' \(str\)"),
     (Dog | Animal, Animal(name="Tom"), r"\(Animal\) would come back as Dog\(name='Tom', tricks=\[\]\) \(Dog\)"),
     (datetime | str, "2026-01-01T00:00:00Z", r"\(str\) would come back as datetime.* annotate value so that it says"),
     (str | datetime, datetime(2026, 1, 1), r"\(datetime\) would come back as '2026-01-01T00:00:00' \(str\)"),

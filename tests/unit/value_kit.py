@@ -101,7 +101,7 @@ class Order(BaseModel):
 
 
 class Aliased(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
     user_name: str = Field(alias="userName")
     age: int = Field(default=1, validation_alias="years")
     size: int = Field(default=2, serialization_alias="Size")
@@ -109,6 +109,11 @@ class Aliased(BaseModel):
     @computed_field
     def shout(self) -> str:
         return self.user_name.upper()
+
+
+class Swapped(BaseModel):
+    left: int = Field(alias="right")
+    right: int = Field(alias="left")
 
 
 class Open(BaseModel):
@@ -200,7 +205,7 @@ def there_and_back(annotation: Any, value: Any) -> Any:
 
 def looks(value: Any) -> object:
     """A value taken apart, with its types: equal for two values only if no program could tell them apart."""
-    kind: Any = type(value)
+    kind = type(cast("object", value))
     parts: Any = repr(value)
     if isinstance(value, datetime | time):
         parts = value.isoformat()

@@ -1,0 +1,105 @@
+"""What the tests with faults share: worker processes, the journal of what they did, and load."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from taskproc import TaskProcessor, TaskProcessorSettings
+from taskproc.scripts import scripts
+from tests.faults.jobs import JOURNAL
+from tests.kit import Process, process, wait_until
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A line of the journal."""
+
+    at: float
+    pid: int
+    what: str
+    name: str
+
+
+class Journal:
+    """What tasks have noted in all processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "journal"
+
+    def events(self, what: str = "") -> list[Event]:
+        """All that was noted, or all of a kind, in its order."""
+        text = self.path.read_text() if self.path.exists() else ""
+        lines = [line.split(" ") for line in text.rpartition("\n")[0].splitlines()]
+        events = [Event(at=float(at), pid=int(pid), what=kind, name=name) for at, pid, kind, name in lines]
+        return [event for event in events if what in ("", event.what)]
+
+    def count(self, what: str) -> Counter[str]:
+        """How often each name was noted so."""
+        return Counter(event.name for event in self.events(what))
+
+    def let_go(self) -> None:
+        """Ends what waits."""
+        self.path.with_name("journal.go").touch()
+
+    async def noted(self, what: str, count: int, seconds: float = 10) -> None:
+        """Waits until that was noted so many times."""
+        await wait_until(lambda: len(self.events(what)) >= count, seconds, f"{count} × {what} in {self.path}")
+
+
+@contextmanager
+def worker(made: TaskProcessorSettings, journal: Journal) -> Generator[Process]:
+    """A worker process with these settings."""
+    with process(["-m", "tests.faults.jobs"], environment(made) | {JOURNAL: str(journal.path)}) as started:
+        yield started
+
+
+def environment(made: TaskProcessorSettings) -> dict[str, str]:
+    """The settings that were given, as a process finds them in its environment."""
+    return {f"TASKPROC_{name.upper()}": _text(getattr(made, name)) for name in made.model_fields_set}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, timedelta):
+        return str(value.total_seconds())
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+async def workers(processor: TaskProcessor, count: int, seconds: float = 15) -> None:
+    """Waits until so many workers are known."""
+
+    async def look() -> bool:
+        return len(await processor.get_workers()) == count
+
+    await wait_until(look, seconds, f"{count} workers")
+
+
+@asynccontextmanager
+async def meanwhile(
+    disturb: Callable[[], object], *, every: float
+) -> AsyncGenerator[None]:
+    """Disturbs again and again until the block is left."""
+
+    async def keep_on() -> None:
+        while True:
+            await asyncio.to_thread(disturb)
+            await asyncio.sleep(every)
+
+    task = asyncio.create_task(keep_on())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def sha(script: str) -> str:
+    """By which a proxy knows the script."""
+    return scripts()[script].sha

@@ -1,0 +1,83 @@
+"""Under load, while connections are cut and scripts forgotten: everything runs, and counts once."""
+
+import asyncio
+from datetime import timedelta
+
+import redis
+
+from taskproc import TaskProcessor
+from tests.conftest import MakeSettings
+from tests.faults.kit import meanwhile
+from tests.worker.kit import Jobs, ended, processor_of, running
+
+
+
+async def load(tasks: TaskProcessor, jobs: Jobs, count: int) -> list[str]:
+    """A batch in parts, one in one piece and single tasks; the ids of the batches."""
+    async with tasks.batch() as parts:
+        for number in range(count):
+            parts.enqueue(jobs.note, f"part {number}")
+            if number % 20 == 0:
+                await parts.flush()
+    async with tasks.batch() as whole:
+        for number in range(count):
+            whole.enqueue(jobs.note_in_thread, f"whole {number}")
+    for number in range(count):
+        await tasks.enqueue(jobs.note, f"single {number}")
+    return [parts.id, whole.id]
+
+
+async def run_under_load(settings: MakeSettings, jobs: Jobs, count: int) -> None:
+    """Two workers and a producer; all that was sent has run once, and the batches have counted it."""
+    made = settings(max_workers=5, base_frequency=timedelta(seconds=1), retries=1)
+    async with processor_of(made, jobs) as first, processor_of(made, jobs) as second:
+        async with running(first), running(second):
+            batches = await load(first, jobs, count)
+            for batch_id in batches:
+                outcome = await ended(second, batch_id, 30)
+                assert (outcome.total, outcome.done) == (count, count)
+            await jobs.noted(*(f"single {number}" for number in range(count)), seconds=30)
+            await asyncio.sleep(0.1)
+    assert len(jobs.notes) == len(set(jobs.notes)) == 3 * count
+
+
+async def test_scripts_are_forgotten_again_and_again(settings: MakeSettings, client: redis.Redis) -> None:
+    """SCRIPT FLUSH every 10 ms: they are sent again, and nothing is done twice."""
+    jobs = Jobs()
+    async with meanwhile(client.script_flush, every=0.01):
+        await run_under_load(settings, jobs, 200)
+
+
+async def test_connections_are_cut_again_and_again(settings: MakeSettings, client: redis.Redis) -> None:
+    """All connections, those of subscribers too, are killed every 100 ms; each task runs and counts once all the same."""
+    jobs = Jobs()
+
+    def cut() -> None:
+        for kind in ("normal", "pubsub"):
+            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+    async with meanwhile(cut, every=0.1):
+        await run_under_load(settings, jobs, 150)
+
+
+async def test_cancelled_calls_do_not_mix_up_replies(settings: MakeSettings) -> None:
+    """Calls that are cancelled while they wait for their reply leave no connection behind that answers with it."""
+    jobs = Jobs()
+    async with processor_of(settings(), jobs) as tasks:
+        ids = [await tasks.enqueue(jobs.note, str(number)) for number in range(20)]
+
+        async def look(number: int) -> None:
+            task = await tasks.get_task(ids[number % 20])
+            assert task is not None
+            assert task.task_id == ids[number % 20]
+
+        for number in range(300):
+            calls = [asyncio.create_task(look(number + each)) for each in range(5)]
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            calls[0].cancel()
+            calls[3].cancel()
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
+        for task_id in ids:
+            await tasks.cancel_task(task_id)

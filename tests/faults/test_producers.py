@@ -1,0 +1,54 @@
+"""A batch that is sent in parts: its producer dies between them, or takes its time."""
+
+import asyncio
+
+from taskproc import TaskProcessor, TaskProcessorSettings
+from tests.conftest import MakeSettings
+from tests.faults import jobs
+from tests.faults.jobs import JOURNAL
+from tests.faults.kit import SECOND, Journal, environment, worker
+from tests.kit import process, wait_until
+from tests.worker.kit import MS, ended
+
+PRODUCER = """
+import asyncio, os, signal, sys
+import taskproc.processor, taskproc.storage
+from tests.faults import jobs
+
+taskproc.storage.OPEN_FOR_MS = taskproc.processor.OPEN_FOR_MS = 2_000
+
+async def main():
+    async with taskproc.TaskProcessor(taskproc.TaskProcessorSettings()) as tasks:
+        async with tasks.batch() as batch:
+            print(batch.id, flush=True)
+            batch.continue_with(jobs.run, "success")
+            batch.on(when="canceled").continue_with(jobs.run, "canceled")
+            for number in range(3):
+                for each in range(100):
+                    batch.enqueue(jobs.run, f"{number}.{each}")
+                await batch.flush()
+            if sys.argv[1] == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            await asyncio.sleep(4)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_batch_whose_producer_dies_is_canceled(settings: MakeSettings, journal: Journal) -> None:
+    """Some of it may have run; it ends as canceled, never as done, and its counters say how much was what."""
+    made = settings(worker_timeout=SECOND, pushback_frequency=200 * MS, max_workers=2)
+    with worker(made, journal) as working, process(["-c", PRODUCER, "dies"], environment(made)) as producer:
+        async with TaskProcessor(made) as tasks:
+            batch_id = await _batch_of(producer)
+            outcome = await ended(tasks, batch_id, 15)
+            await wait_until(lambda: "canceled" in journal.count("run:1"))
+            working.terminate()
+    assert (outcome.state, outcome.total, outcome.failed) == ("canceled", 300, 0)
+    assert outcome.done + outcome.canceled == 300
+    assert sum("." in name for name in journal.count("run:1")) == outcome.done
+    assert "success" not in journal.count("run:1")
+
+
+async def test_a_slow_producer_keeps_its_batch_open(settings: MakeSettings, journal: Journal) -> None:
+    """Longer than a dead one's would be kept, for as long as it lives; then the batch ends as done."""
