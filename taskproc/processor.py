@@ -89,7 +89,7 @@ class TaskProcessor(Looks):
         self._declared: dict[str, Declared] = {}
         self._open: _Open | None = None
         self._worker: Worker | None = None
-        self._worker_ended = asyncio.Event()
+        self._worker_ended: asyncio.Event | None = None
         self.scopes = None if scopes is None else as_scopes(scopes)
 
     # Life
@@ -160,7 +160,7 @@ class TaskProcessor(Looks):
         if self._worker is not None:
             raise ConfigurationError("run() is running already: one worker for each processor")
         self._worker = worker = Worker(self, opened.connection, opened.storage, opened.looking, opened.schedules)
-        self._worker_ended.clear()
+        ended = self._worker_ended = asyncio.Event()
         running = asyncio.create_task(self._work(opened, worker))
         try:
             await asyncio.shield(running)
@@ -170,7 +170,7 @@ class TaskProcessor(Looks):
             raise
         finally:
             self._worker = None
-            self._worker_ended.set()
+            ended.set()
 
     async def _work(self, opened: _Open, worker: Worker) -> None:
         await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
@@ -183,7 +183,7 @@ class TaskProcessor(Looks):
 
     async def ended(self) -> None:
         """Returns when `run()` has ended, at once if it is not running."""
-        if self._worker is not None:
+        if self._worker_ended is not None and self._worker is not None:
             await self._worker_ended.wait()
 
     async def stop(self) -> None:

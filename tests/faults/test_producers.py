@@ -2,20 +2,18 @@
 
 import asyncio
 
-from taskproc import TaskProcessor, TaskProcessorSettings
+from taskproc import TaskProcessor
 from tests.conftest import MakeSettings
-from tests.faults import jobs
-from tests.faults.jobs import JOURNAL
 from tests.faults.kit import SECOND, Journal, environment, worker
-from tests.kit import process, wait_until
+from tests.kit import Process, process, wait_until
 from tests.worker.kit import MS, ended
 
 PRODUCER = """
 import asyncio, os, signal, sys
-import taskproc.processor, taskproc.storage
+import taskproc, taskproc.processor, taskproc.storage
 from tests.faults import jobs
 
-taskproc.storage.OPEN_FOR_MS = taskproc.processor.OPEN_FOR_MS = 2_000
+taskproc.storage.OPEN_FOR_MS = taskproc.processor.OPEN_FOR_MS = 1_500
 
 async def main():
     async with taskproc.TaskProcessor(taskproc.TaskProcessorSettings()) as tasks:
@@ -29,7 +27,7 @@ async def main():
                 await batch.flush()
             if sys.argv[1] == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
-            await asyncio.sleep(4)
+            await asyncio.sleep(3.5)
 
 asyncio.run(main())
 """
@@ -51,4 +49,23 @@ async def test_a_batch_whose_producer_dies_is_canceled(settings: MakeSettings, j
 
 
 async def test_a_slow_producer_keeps_its_batch_open(settings: MakeSettings, journal: Journal) -> None:
-    """Longer than a dead one's would be kept, for as long as it lives; then the batch ends as done."""
+    """For as long as it lives, longer than a dead one's is kept; then the batch ends as done."""
+    made = settings(worker_timeout=SECOND, pushback_frequency=200 * MS)
+    with worker(made, journal) as working, process(["-c", PRODUCER, "lives"], environment(made)) as producer:
+        async with TaskProcessor(made) as tasks:
+            batch_id = await _batch_of(producer)
+            await journal.noted("run:1", 300)
+            assert producer.running
+            halfway = await tasks.get_batch(batch_id)
+            outcome = await ended(tasks, batch_id, 15)
+            await wait_until(lambda: "success" in journal.count("run:1"))
+            assert await asyncio.to_thread(producer.wait) == 0
+            working.terminate()
+    assert halfway is not None
+    assert (halfway.state, halfway.done) == ("running", 300)
+    assert (outcome.state, outcome.done, outcome.total) == ("done", 300, 300)
+
+
+async def _batch_of(producer: Process) -> str:
+    """The id that the producer has printed, once its parts are sent."""
+    return (await wait_until(lambda: producer.log.partition("\n")[0], 10)).strip()

@@ -61,16 +61,18 @@ class StorageMachine(Producing):
     @rule(number=picks, outcome=outcomes)
     def settle_stale(self, number: int, outcome: str) -> None:
         """An attempt whose lease is lost changes nothing."""
-        stale = [(id_, token) for id_, token in self.leases if not self._is_held(id_, token)]
-        self.settle([pick(stale, number) or ("t0", "w0:1")], outcome)
+        self.settle([pick(self.stale(), number) or ("t0", "w0:1")], outcome)
 
-    def _is_held(self, id_: str, token: str) -> bool:
-        return id_ in self.model.tasks and self.model.tasks[id_].token == token
+    def stale(self) -> list[tuple[str, str]]:
+        """Lost leases: those of tasks that are leased again, if there are any."""
+        tasks = self.model.tasks
+        lost = [lease for lease in self.leases if lease[0] not in tasks or tasks[lease[0]].token != lease[1]]
+        return [lease for lease in lost if lease[0] in tasks and tasks[lease[0]].state == "l"] or lost
 
     @rule(number=picks, milliseconds=st.sampled_from([1_000, 90_000]))
     def extend(self, number: int, milliseconds: int) -> None:
         held = [(task.id, task.token) for task in self.model.in_state("l")]
-        leases = [(*lease, milliseconds) for lease in (pick(held, number), pick(self.leases, number)) if lease]
+        leases = [(*lease, milliseconds) for lease in (pick(held, number), pick(self.stale(), number)) if lease]
         self.same(done(self.storage.extend(leases)), self.model.extend(leases))
         self.repeat(lambda: done(self.storage.extend(leases)))
 
@@ -110,14 +112,17 @@ class StorageMachine(Producing):
             self.wait(5_000)
             self.beat_all(*silent)
 
-    @rule(number=picks, limit=st.integers(1, 2))
-    def kill_worker(self, number: int, limit: int) -> None:
-        """It fetches, dies, and is found dead, while another lives."""
+    @rule(number=picks, limit=st.integers(1, 2), outcome=outcomes)
+    def freeze_worker(self, number: int, limit: int, outcome: str) -> None:
+        """It fetches, freezes, is taken for dead while another lives and gets its tasks; then it hands them in."""
         victim = self.a_worker(number)
-        self.exchange(victim, 3, QUEUES)
-        self.start_worker()
+        lost = [(task.id, task.token) for task in self.exchange(victim, 3, QUEUES)]
+        other = self.start_worker()
         self.let_live(TIMEOUT + 5_000, victim)
-        self._reap(limit)
+        while self._reap(limit) and number % 2:
+            pass
+        self.exchange(other, 4, QUEUES)
+        self.settle(lost, outcome)
 
     @rule(limit=st.integers(1, 2))
     def reap(self, limit: int) -> None:

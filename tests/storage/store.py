@@ -20,6 +20,7 @@ Dump = dict[str, Any]
 START = 1_750_000_000_000
 """When the clock of a test begins, epoch milliseconds."""
 TIMEOUT = 10_000
+MOST_CALLS = 5_000
 ABOUT: Mapping[str, object] = {"host": "box", "pid": 7, "queues": "default", "slots": 20, "version": "1"}
 
 _READ_ALL = """
@@ -61,6 +62,7 @@ class LockStep:
         self._sources = sources
         self.now = START
         self.limits: dict[str, int] = {}
+        self._calls = 0
 
     async def run(
         self,
@@ -73,6 +75,8 @@ class LockStep:
         return await self.once(name, keys, encode(arg if arg is not None else {}), payloads)
 
     async def once(self, name: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes] = ()) -> Any:
+        self._calls += 1
+        assert self._calls < MOST_CALLS, f"{name} is called again and again"
         arg = msgspec.msgpack.decode(packed) | {"now": self.now}
         if name in self.limits:
             arg["limit"] = self.limits[name]
