@@ -5,18 +5,23 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any, NoReturn, TypeVar, cast
 
-from taskproc.errors import MalformedTask, NotAllowed, UnknownTask
-from taskproc.finding import LOCALS, Finder, Target, class_at, is_private, method_of, name_of, parse
-from taskproc.marks import PLAIN, Background, background, mark_of
+from taskproc.errors import ConfigurationError, MalformedTask, NotAllowed, UnknownTask
+from taskproc.finding import Finder, Target, class_at, method_of, name_of
+from taskproc.marks import PLAIN, Background, background, mark_of, place_of
+from taskproc.names import LOCALS, is_private, parse
 
-__all__ = ["PLAIN", "Background", "Calls", "MethodRef", "Target", "background", "ref"]
+__all__ = ["PLAIN", "Aliases", "Background", "Calls", "MethodRef", "Target", "background", "ref"]
 
 T = TypeVar("T")
+
+Aliases = Mapping[str, Callable[..., object]]
+"""Names that code had, and what it is now: functions, classes, or methods as `ref(Class).method`."""
 
 
 def ref(service: Callable[..., T]) -> T:
@@ -63,9 +68,11 @@ class MethodRef:
 class Calls:
     """Names methods, and finds them again, for one processor; `provides` is None when it has no scopes."""
 
-    def __init__(self, provides: Collection[type] | None, allowed_modules: Iterable[str]) -> None:
+    def __init__(
+        self, provides: Collection[type] | None, allowed_modules: Iterable[str], aliases: Aliases | None = None
+    ) -> None:
         self._any_class = provides is None
-        self._finder = Finder(provides or (), allowed_modules)
+        self._finder = Finder(provides or (), allowed_modules, _places(aliases or {}))
         self._named: dict[object, Target] = {}
 
     def find(self, call: str) -> Target:
@@ -80,8 +87,16 @@ class Calls:
             target = self._examine(method)
             if parse(target.call) is None:
                 raise NotAllowed(f"{target.call[:200]} is no name by which a worker could find it: rename it")
+            self._check_written(target)
             self._named[key] = target
         return target
+
+    def _check_written(self, target: Target) -> None:
+        """Its name of choice must not be where something else is."""
+        with suppress(MalformedTask, UnknownTask):
+            found = self.find(target.written)
+            if found.function is not target.function and target.written != target.call:
+                raise NotAllowed(f"{target.call}: its name {target.written!r} is where {found.call} is: choose another")
 
     def describe(self, method: object) -> Target:
         """The target of a method for an executor that decides by itself what may run."""
@@ -89,7 +104,8 @@ class Calls:
             return Target(call=f"{name_of(method.service)}.{method.name}", kind="instance", function=_nothing)
         shown = _shown(method) if hasattr(method, "__qualname__") else name_of(type(method))
         mark = mark_of(getattr(method, "__func__", method))
-        return Target(call=shown[:500], kind="function", function=_nothing, options=mark or PLAIN)
+        named = mark.name if mark is not None else None
+        return Target(call=named or shown[:500], kind="function", function=_nothing, options=mark or PLAIN)
 
     def _examine(self, method: object) -> Target:
         match method:
@@ -172,6 +188,32 @@ class Calls:
                 "let it have the name that it was defined with (functools.wraps keeps those of decorated functions)"
             )
         return target
+
+
+def _places(aliases: Aliases) -> dict[str, str]:
+    """Where what had these names is now; ConfigurationError for what no call could have as name, or be."""
+    for name in aliases:
+        if parse(name) is None:
+            raise ConfigurationError(
+                f"aliases: {name!r} is no name: write it as module:function, module:Class.method or module:Class"
+            )
+    return {name: _place(name, now) for name, now in aliases.items()}
+
+
+def _place(name: str, now: object) -> str:
+    match now:
+        case MethodRef():
+            return f"{name_of(now.service)}.{now.name}"
+        case type():
+            return name_of(now)
+        case MethodType() if isinstance(now.__self__, type):
+            return f"{name_of(now.__self__)}.{now.__func__.__name__}"
+        case FunctionType():
+            return place_of(now)
+        case _:
+            raise ConfigurationError(
+                f"aliases: {name!r} leads to {now!r}: let it lead to a function, a class, or ref(Class).method"
+            )
 
 
 def _identity(method: object) -> object:

@@ -34,20 +34,23 @@ class Connection:
         self._address = address
         self._find = finder(address, slot_of)
         self._shared_find = None if self._find is None else SharedFind(self._find)
-        self._patience = min(timeout / 2, LONGEST_TRY)
+        self.patience = min(timeout / 2, LONGEST_TRY)
+        """Seconds that one try of a request may take."""
         self._embedded = embedded
         self.address = address.shown
         """The server, without credentials."""
-        self.commands = self._client(self._patience, address.max_connections or MOST_CONNECTIONS)
+        self.commands = self._client(address.max_connections or MOST_CONNECTIONS)
         """For commands that are answered at once."""
 
-    def blocking(self, longest: float) -> redis.asyncio.Redis:
-        """A client with one connection for commands that block up to `longest` seconds."""
-        return self._client(longest + self._patience, 1)
+    def blocking(self) -> redis.asyncio.Redis:
+        """A client with one connection, for commands that block."""
+        return self._client(1)
 
     def in_thread(self, patience: float) -> redis.Redis:
         """A client for a thread: nothing that happens in the event loop holds it up."""
-        options: dict[str, Any] = self._options(patience) | {
+        options: dict[str, Any] = self._options() | {
+            "socket_timeout": patience,
+            "socket_connect_timeout": patience,
             "connection_class": link_in_thread(self._address),
             "max_connections": 1,
             "find": self._find,
@@ -72,17 +75,17 @@ class Connection:
             files = ", ".join(f"{name}={value}" for name, value in self._address.tls.items() if "password" not in name)
             raise ConfigurationError(f"TLS to {self.address} cannot be set up with {files}: {error}") from error
 
-    def _client(self, patience: float, connections: int) -> redis.asyncio.Redis:
+    def _client(self, connections: int) -> redis.asyncio.Redis:
         pool = redis.asyncio.BlockingConnectionPool(
             connection_class=link(self._address),
             max_connections=connections,
             timeout=None,  # callers wait for a connection as long as their own time allows
             find=self._shared_find,
-            **self._options(patience),
+            **self._options(),
         )
         return redis.asyncio.Redis.from_pool(pool)
 
-    def _options(self, patience: float) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         address = self._address
         host, port = address.hosts[0] if address.hosts else ("", 0)
         return {
@@ -92,8 +95,8 @@ class Connection:
             "db": address.db,
             "address": address,
             "name": "taskproc",
-            "socket_timeout": patience,
-            "socket_connect_timeout": patience,
+            "socket_timeout": None,  # on Python 3.11 the driver's loses cancels; `send` has its own
+            "socket_connect_timeout": self.patience,
             "retry": AsyncRetry(NoBackoff(), 0),
             "protocol": 2,
             "driver_info": None,  # CLIENT SETINFO needs a permission, and a round trip
@@ -114,6 +117,7 @@ async def connect(settings: TaskProcessorSettings) -> Connection:
     return connection
 
 
-async def send(client: redis.asyncio.Redis, *words: Any) -> Any:
-    """The reply to a command, which the driver leaves untyped."""
-    return await client.execute_command(*words)  # type: ignore[no-untyped-call]
+async def send(client: redis.asyncio.Redis, patience: float, *words: Any) -> Any:
+    """The reply to a command, which the driver leaves untyped. TimeoutError after `patience` seconds."""
+    async with asyncio.timeout(patience):
+        return await client.execute_command(*words)  # type: ignore[no-untyped-call]

@@ -35,6 +35,7 @@ class Driver:
 
     def __init__(self, connection: Connection, keys: Keys, command_timeout: float) -> None:
         self._client = connection.commands
+        self._patience = connection.patience
         self._address = connection.address
         self._keys = keys
         self._timeout = command_timeout
@@ -64,7 +65,12 @@ class Driver:
         self, command: str, text: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes]
     ) -> Any:
         own = self._keys
-        return await send(self._client, command, text, len(keys) + 2, own.meta, *keys, own.none, packed, *payloads)
+        names = (own.meta, *keys, own.none)
+        return await send(self._client, self._patience, command, text, len(names), *names, packed, *payloads)
+
+    async def command(self, *words: Any) -> Any:
+        """The reply to a command that only reads, repeated like a script."""
+        return await self.repeat(lambda: send(self._client, self._patience, *words))
 
     async def repeat(self, request: Callable[[], Awaitable[T]], subject: str | None = None) -> T:
         """What the request gives, repeated while it fails for reasons that pass."""
@@ -96,7 +102,7 @@ class _Tries:
 
     @property
     def may_go_on(self) -> bool:
-        """Beside the time-out around all tries: Python 3.11 may lose its cancel while the driver sends a command."""
+        """Beside the time-out around all tries: a try may have failed in the very instant of it."""
         return time.monotonic() < self._end
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskproc.looking import FURTHEST
 from taskproc.models import TaskInfo
 from taskproc.names import is_fair
 
@@ -21,12 +22,11 @@ async def explain(looking: Looking, task_id: str, tenant: str | None = None) -> 
     task = found[0]
     match task.state:
         case "ready":
-            return await _ready(looking, task)
+            return f"{await _ready(looking, task)}{await _unknown(looking, task)}{await _obstacles(looking, task)}"
         case "leased":
             return await _leased(looking, task)
         case "delayed":
-            why = "after a failed attempt" if task.attempt > 1 else "as it was enqueued"
-            return f"It is delayed until {task.due_at}, {why}.{await _paused(looking)}{await _unserved(looking, task)}"
+            return f"{await _delayed(looking, task)}{await _obstacles(looking, task)}"
         case "dead":
             return f"It is dead since {task.died_at}: {task.error_type}: {task.error_message}. Retry or discard it."
         case "held":
@@ -37,7 +37,9 @@ async def _ready(looking: Looking, task: TaskInfo) -> str:
     before = await looking.position(task)
     where = f"of tenant {task.tenant} in fair queue" if is_fair(task.queue) else "in queue"
     place = f"behind {before} others" if before else "next"
-    return f"It is ready, {place} {where} {task.queue}.{await _paused(looking)}{await _unserved(looking, task)}"
+    if before is None:
+        place = f"behind more than {FURTHEST} others"
+    return f"It is ready, {place} {where} {task.queue}."
 
 
 async def _leased(looking: Looking, task: TaskInfo) -> str:
@@ -45,11 +47,20 @@ async def _leased(looking: Looking, task: TaskInfo) -> str:
     return f"Its attempt {task.attempt} runs on worker {holder}, whose lease ends at {until}."
 
 
-async def _paused(looking: Looking) -> str:
-    return " Everything is paused: resume()." if await looking.is_paused() else ""
+async def _delayed(looking: Looking, task: TaskInfo) -> str:
+    why = " After a failed attempt it waits." if task.attempt > 1 else ""
+    return f"It is delayed until {task.due_at}.{await _unknown(looking, task) or why}"
 
 
-async def _unserved(looking: Looking, task: TaskInfo) -> str:
-    if any(task.queue in worker.queues for worker in await looking.workers()):
-        return ""
-    return f" No worker serves queue {task.queue}: add it to the `queues` of one."
+async def _unknown(looking: Looking, task: TaskInfo) -> str:
+    since = await looking.unknown_since(task)
+    return "" if since is None else f" No worker that fetched it since {since} knows {task.call or task.topic}."
+
+
+async def _obstacles(looking: Looking, task: TaskInfo) -> str:
+    paused = " Everything is paused: resume()." if await looking.is_paused() else ""
+    serving = [worker for worker in await looking.workers() if task.queue in worker.queues]
+    if not serving:
+        return f"{paused} No worker serves queue {task.queue}: add it to the `queues` of one."
+    slots, running = sum(worker.max_workers for worker in serving), sum(worker.running for worker in serving)
+    return f"{paused} Its workers have no free slot: they run {running} tasks." if running >= slots else paused

@@ -3,24 +3,23 @@
 A call is `module:Qualified.name`. A worker runs (a) public methods of types that its scopes provide, (b) functions
 marked with `@background` in modules that are imported already, (c) functions of `allowed_modules`, which it may import.
 Nothing else is ever imported or called, whatever a payload says; looking runs no code but that of such an import.
+An alias leads to the name of one of these, and is of no use otherwise.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any, Literal
 
 from taskproc.errors import MalformedTask, UnknownTask
-from taskproc.marks import PLAIN, Background, mark_of, plain_function
+from taskproc.marks import PLAIN, Background, mark_of, place_of, plain_function, renamed
+from taskproc.names import is_private, parse
 
-__all__ = ["LOCALS", "Finder", "Kind", "Target", "class_at", "is_private", "method_of", "name_of", "parse"]
-
-LOCALS = "<locals>"
-LONGEST_CALL = 500  # characters
+__all__ = ["Finder", "Kind", "Target", "class_at", "method_of", "name_of"]
 
 Kind = Literal["function", "static", "class", "instance"]
 
@@ -40,11 +39,20 @@ class Target:
     def name(self) -> str:
         return self.call.rpartition(":")[2].rpartition(".")[2]
 
+    @property
+    def written(self) -> str:
+        """The name under which it is enqueued: `@background(name=…)`, unless it is another class that inherits it."""
+        named = self.options.name is not None and place_of(self.function) == self.call
+        return self.options.name if named and self.options.name is not None else self.call
+
 
 class Finder:
-    """Finds what calls name, for a worker with these services and allowed modules."""
+    """Finds what calls name, for a worker with these services, allowed modules, and names for old names."""
 
-    def __init__(self, provides: Collection[type], allowed_modules: Iterable[str]) -> None:
+    def __init__(
+        self, provides: Collection[type], allowed_modules: Iterable[str], aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self._aliases = aliases or {}
         self._services = _public_bases(provides)
         self._allowed = tuple(allowed_modules)
         self._found: dict[str, Target] = {}
@@ -69,13 +77,25 @@ class Finder:
         if parsed is None:
             raise MalformedTask(f"{call[:200]!r} is not the name of a public method")
         module, path = parsed
-        target = self._service_method(module, path) or self._marked(module, path) or self._in_allowed(module, path)
+        target = self._loaded(module, path) or self._renamed(call) or self._in_allowed(module, path)
         if target is None:
             raise UnknownTask(
                 f"this worker does not know {call}: no service of that type is provided, nothing of that name is "
                 "marked with @background in an imported module, and no function of allowed_modules has it"
             )
         return target
+
+    def _loaded(self, module: str, path: str) -> Target | None:
+        return self._service_method(module, path) or self._marked(module, path)
+
+    def _renamed(self, call: str) -> Target | None:
+        """What had this name before."""
+        place = parse(self._aliases.get(call) or renamed(call) or self._of_renamed_class(call))
+        return None if place is None else self._loaded(*place) or self._in_allowed(*place)
+
+    def _of_renamed_class(self, call: str) -> str:
+        owner, _, name = call.rpartition(".")
+        return f"{self._aliases[owner]}.{name}" if owner in self._aliases else ""
 
     def _service_method(self, module: str, path: str) -> Target | None:
         owner, _, name = path.rpartition(".")
@@ -103,24 +123,6 @@ class Finder:
             if rest != module and (not rest or rest.startswith(".")) and "._" not in rest:
                 return True
         return False
-
-
-def parse(call: str) -> tuple[str, str] | None:
-    """Module and path of a well-formed name of something public; None for any other text."""
-    module, _, path = call.partition(":")
-    parts = module.split(".")
-    if len(call) > LONGEST_CALL or not all(part.isidentifier() for part in parts):
-        return None
-    if module != "__main__" and any(part.startswith("__") for part in parts):
-        return None
-    well_formed = all(part.isidentifier() or part == LOCALS for part in path.split("."))
-    return (module, path) if well_formed and not is_private(path) else None
-
-
-def is_private(path: str) -> bool:
-    """Whether a part of the path begins with `_`; of what is local to a function, a part inside of it."""
-    inside = path.rpartition(f"{LOCALS}.")[2]
-    return any(part.startswith("_") or part == LOCALS for part in inside.split("."))
 
 
 def name_of(cls: type) -> str:

@@ -45,8 +45,9 @@ class Keys:
     def declared(self, owner: str) -> str:
         return f"{self.prefix}:declared:{owner}"
 
-    def schedules_of(self, tenant: str) -> str:
-        return f"{self.prefix}:schedules:{tenant}"
+    @property
+    def all_schedules(self) -> str:
+        return f"{self.prefix}:schedules:all"
 
     @property
     def ended(self) -> str:

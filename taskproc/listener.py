@@ -5,6 +5,7 @@ Both are hints. What they announce is also found without them, a little later.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,11 +27,12 @@ class WakeTokens:
     def __init__(self, connection: Connection, keys: Keys, queues: Sequence[str], longest: float) -> None:
         self._queues = {keys.wake(queue): queue for queue in queues}
         self._longest = longest
-        self._client = connection.blocking(longest)
+        self._patience = longest + connection.patience
+        self._client = connection.blocking()
 
     async def take(self) -> str | None:
         """The queue of a token, or None when there was none for `longest` seconds."""
-        taken: Any = await send(self._client, "BLPOP", *self._queues, self._longest)
+        taken: Any = await send(self._client, self._patience, "BLPOP", *self._queues, self._longest)
         return self._queues[taken[0].decode()] if taken else None
 
     async def close(self) -> None:
@@ -51,7 +53,8 @@ class Events:
     """Follows the channel of a prefix."""
 
     def __init__(self, connection: Connection, keys: Keys, hears: Hears) -> None:
-        self._client = connection.blocking(PING_AFTER)
+        self._client = connection.blocking()
+        self._patience = connection.patience
         self._channel = keys.events
         self._hears = hears
 
@@ -59,16 +62,27 @@ class Events:
         """Subscribes, and hands on events until the connection is lost."""
         pubsub: Any = self._client.pubsub()  # the driver types half of it
         try:
-            await pubsub.subscribe(self._channel)
+            async with asyncio.timeout(self._patience):
+                await pubsub.subscribe(self._channel)
             self._hears.on_connected()
             while True:
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=PING_AFTER)
-                if message is None:
-                    await pubsub.ping()
-                elif message["type"] == "message":
-                    self._hand_on(message["data"].decode())
+                self._hand_on(await self._next(pubsub))
         finally:
             await pubsub.aclose()
+
+    async def _next(self, pubsub: Any) -> str:
+        """The next event; after some silence it asks whether the server is still there. TimeoutError if it is not."""
+        silent = False
+        while True:
+            message = await pubsub.get_message(timeout=self._patience if silent else PING_AFTER)
+            if message is None and silent:
+                raise TimeoutError("the event channel is lost")
+            silent = message is None
+            if message is None:
+                async with asyncio.timeout(self._patience):
+                    await pubsub.ping()
+            elif message["type"] == "message":
+                return str(message["data"].decode())
 
     def _hand_on(self, text: str) -> None:
         match text.split(" "):

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from taskproc.connection import send
 from taskproc.context import from_ms
 from taskproc.models import BatchInfo, BatchState, QueueInfo, ScheduleInfo, TaskInfo, TaskState, WorkerInfo
 from taskproc.names import is_fair
 from taskproc.records import CALL, batch_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from taskproc.storage import Storage
 
-__all__ = ["Looking"]
+__all__ = ["FURTHEST", "Looking"]
 
 PAGE = 500
 MOST_TENANTS = 1_000
+FURTHEST = 10_000
+"""How far back in a list a task is looked for: it takes Redis some time."""
+TOKEN, UNKNOWN, AT = 12, 13, 14
+"""Where a row of `read_tasks` has the token of the lease, since when no worker knows the task, and its time."""
 STATES: dict[bytes, TaskState] = {b"r": "ready", b"l": "leased", b"d": "delayed", b"x": "dead", b"h": "held"}
 
 Page = Callable[[int, int], Awaitable[list[str]]]
@@ -31,13 +33,10 @@ Page = Callable[[int, int], Awaitable[list[str]]]
 class Looking:
     """Looks at tasks, batches, queues and workers; everything is paged."""
 
-    def __init__(self, storage: Storage, client: Redis) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._driver = storage.driver
         self._keys = storage.keys
-        self._client = client
-
-    async def _command(self, *words: Any) -> Any:
-        return await self._driver.repeat(lambda: send(self._client, *words))
+        self._command = storage.driver.command
 
     # Batches
 
@@ -61,9 +60,10 @@ class Looking:
 
     async def ready(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
         """In the order in which they will be served."""
-        if is_fair(queue):
-            return await self._select(self._in_turn(queue, skip + take), "ready", skip, take, tenant)
-        return await self._select(self._list(self._keys.ready(queue)), "ready", skip, take, tenant)
+        if is_fair(queue) and tenant is None:
+            return await self._in_turn(queue, skip, take)
+        key = self._keys.ready(queue, tenant if is_fair(queue) else None)
+        return await self._select(self._list(key), "ready", skip, take, tenant)
 
     async def delayed(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
         """Those due first, first."""
@@ -79,18 +79,23 @@ class Looking:
         return [id_.decode() for id_ in found]
 
     async def position(self, task: TaskInfo) -> int | None:
-        """How many are before a ready task in its list, tombstones included; None if more than 100,000."""
+        """How many are before a ready task in its list, tombstones included; None if more than FURTHEST."""
         key = self._keys.ready(task.queue, task.tenant if is_fair(task.queue) else None)
-        found = await self._command("LPOS", key, task.task_id, "MAXLEN", 100_000)
+        found = await self._command("LPOS", key, task.task_id, "MAXLEN", FURTHEST)
         return None if found is None else int(found)
 
     async def lease(self, task: TaskInfo) -> tuple[str, datetime | None]:
         """The worker that runs a task, and when its lease ends."""
         rows = await self._driver.run("read_tasks", arg={"ids": [task.task_id]})
-        if not rows[0] or rows[0][12] is None:
+        if not rows[0] or rows[0][TOKEN] is None:
             return "unknown", None
-        token, ends = rows[0][12].decode(), rows[0][13]
+        token, ends = rows[0][TOKEN].decode(), rows[0][AT]
         return token.rpartition(":")[0], None if ends is None else from_ms(float(ends))
+
+    async def unknown_since(self, task: TaskInfo) -> datetime | None:
+        """Since when no worker that fetched the task knows it; None if none has said so."""
+        rows = await self._driver.run("read_tasks", arg={"ids": [task.task_id]})
+        return from_ms(int(rows[0][UNKNOWN])) if rows[0] and rows[0][UNKNOWN] is not None else None
 
     async def now(self) -> int:
         """Redis's time, epoch milliseconds."""
@@ -122,21 +127,22 @@ class Looking:
 
         return page
 
-    def _in_turn(self, queue: str, most: int) -> Page:
-        """The ready tasks of a fair queue as its turns will take them."""
-
-        async def page(position: int, count: int) -> list[str]:
-            tenants = await self._command("ZRANGE", self._keys.turns(queue), 0, MOST_TENANTS - 1)
-            rounds = most // max(len(tenants), 1) + PAGE
-            lanes = [
-                await self._command("LRANGE", self._keys.ready(queue, name.decode()), 0, rounds - 1) for name in tenants
-            ]
-            order = [
-                lane[turn] for turn in range(max(map(len, lanes), default=0)) for lane in lanes if turn < len(lane)
-            ]
-            return [id_.decode() for id_ in order[position : position + count]]
-
-        return page
+    async def _in_turn(self, queue: str, skip: int, take: int) -> list[TaskInfo]:
+        """The ready tasks of a fair queue as its turns will take them: one of each tenant, and again."""
+        if skip + take == 0:
+            return []
+        tenants: list[bytes] = await self._command("ZRANGE", self._keys.turns(queue), 0, skip + take - 1)
+        first = (skip + take) // max(len(tenants), 1) + 1
+        pages = [self._list(self._keys.ready(queue, name.decode())) for name in tenants]
+        lanes = deque(_Lane(self.tasks, page, min(first, PAGE)) for page in pages)
+        taken: list[TaskInfo] = []
+        while lanes and len(taken) < skip + take:
+            lane = lanes.popleft()
+            task = await lane.next()
+            if task is not None:
+                taken.append(task)
+                lanes.append(lane)
+        return taken[skip:]
 
     # Queues, workers, tenants
 
@@ -183,7 +189,8 @@ class Looking:
         ]
 
     async def count_schedules(self, tenant: str) -> int:
-        return int(await self._command("ZCARD", self._keys.schedules_of(tenant)))
+        first, last = f"[{tenant}:", f"({tenant};"  # which is what follows `:`
+        return int(await self._command("ZLEXCOUNT", self._keys.all_schedules, first, last))
 
     async def declared(self, owner: str) -> list[str]:
         """Ids of the schedules that an application's code declares."""
@@ -191,6 +198,25 @@ class Looking:
 
     async def is_paused(self) -> bool:
         return bool(await self._command("HEXISTS", self._keys.meta, "paused"))
+
+
+class _Lane:
+    """What one tenant has ready in a fair queue, read as it is asked for: `size` ids at first."""
+
+    def __init__(self, look: Callable[[Sequence[str]], Awaitable[list[TaskInfo]]], page: Page, size: int) -> None:
+        self._look, self._page = look, page
+        self._position, self._size = 0, size
+        self._read: deque[TaskInfo] = deque()
+
+    async def next(self) -> TaskInfo | None:
+        """The next task that is no tombstone; None at the end."""
+        while not self._read:
+            ids = await self._page(self._position, self._size)
+            if not ids:
+                return None
+            self._position, self._size = self._position + len(ids), PAGE
+            self._read.extend(task for task in await self._look(ids) if task.state == "ready")
+        return self._read.popleft()
 
 
 def _batch_info(row: list[Any]) -> BatchInfo:
@@ -221,7 +247,7 @@ def _batch_state(cancel: bytes | None, end: bytes | None, failed: int) -> BatchS
 
 
 def _task_info(id_: str, row: list[Any]) -> TaskInfo:
-    state, queue, tenant, call, topic, retries, failures, enqueued, died, *error, _token, at = row
+    state, queue, tenant, call, topic, retries, failures, enqueued, died, *error, _token, _unknown, at = row
     failed, shown = int(failures or 0), STATES[state]
     attempt = max(failed if shown == "dead" else failed + 1, 1)
     kind, message, trace = (None if text is None else text.decode() for text in error)

@@ -119,7 +119,7 @@ class ScheduleData:
 
     id: str
     cron: str
-    """Minute, hour, day of month, month, day of week; seconds in front with `use_cron_seconds`; several joined by `|`."""
+    """Minute, hour, day of month, month, day of week; seconds may stand in front; several joined by `|`."""
     tenant: str | None = None
     queue: str | None = None
     scope: str = ""

@@ -1,4 +1,4 @@
-"""Which names queues, tenants and schedules may have."""
+"""Which names queues, tenants, schedules and calls may have."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 
 from taskproc.errors import InvalidName
 
-__all__ = ["FAIR", "is_fair", "queue_name", "schedule_name", "tenant_name"]
+__all__ = ["FAIR", "LOCALS", "is_fair", "is_private", "parse", "queue_name", "schedule_name", "tenant_name"]
 
 FAIR = "[fair]"
 _NAME = re.compile(r"[A-Za-z0-9_.@|+=/-]{1,128}")
+LOCALS = "<locals>"
+LONGEST_CALL = 500  # characters
 LONGEST_SHOWN = 200  # characters of a wrong name in a message
 _OUTCOMES = frozenset({"success", "failed", "canceled", "complete"})
 
@@ -38,6 +40,24 @@ def schedule_name(name: str) -> str:
 def is_fair(queue: str) -> bool:
     """Whether the queue serves its tenants in turn."""
     return queue.endswith(FAIR)
+
+
+def parse(call: str) -> tuple[str, str] | None:
+    """Module and path of a call's name, if it is a well-formed one of something public; None for any other text."""
+    module, _, path = call.partition(":")
+    parts = module.split(".")
+    if len(call) > LONGEST_CALL or not all(part.isidentifier() for part in parts):
+        return None
+    if module != "__main__" and any(part.startswith("__") for part in parts):
+        return None
+    well_formed = all(part.isidentifier() or part == LOCALS for part in path.split("."))
+    return (module, path) if well_formed and not is_private(path) else None
+
+
+def is_private(path: str) -> bool:
+    """Whether a part of the path begins with `_`; of what is local to a function, a part inside of it."""
+    inside = path.rpartition(f"{LOCALS}.")[2]
+    return any(part.startswith("_") or part == LOCALS for part in inside.split("."))
 
 
 def _check(kind: str, name: str, bare: object) -> str:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
 
 from taskproc.batch import Batch, BatchContext, Build, OpenBatches, Upload, fill
 from taskproc.blocking import Blocking
-from taskproc.calls import Calls
+from taskproc.calls import Aliases, Calls
 from taskproc.connection import Connection, connect
 from taskproc.context import TaskContext
-from taskproc.cron import Cron
 from taskproc.dead_letters import for_dead_tasks
 from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, UnknownTask
 from taskproc.executor import Executor, JsonExecutor
@@ -24,7 +23,7 @@ from taskproc.looks import Looks
 from taskproc.models import ScheduleData, TaskData
 from taskproc.names import queue_name, tenant_name
 from taskproc.options import OnOptions, Options
-from taskproc.schedules import Declared, Schedules
+from taskproc.schedules import Declared, Schedules, cron_of_valid
 from taskproc.scopes import Scopes, as_scopes
 from taskproc.sending import Sender
 from taskproc.settings import TaskProcessorSettings
@@ -71,7 +70,8 @@ class TaskProcessor(Looks):
     """Hands method calls to workers, and is one itself during `run()`. Connected inside `async with processor`.
 
     `scopes` give the services whose methods tasks call: `factories({…})`, a dishka container, or what a plugin makes
-    of another.
+    of another. `aliases` lead from names that code had when tasks were enqueued to what it is now:
+    `{"app.mail:Mailer.send": ref(Postman).deliver, "app.mail:Mailer": Postman}`; only what may be run anyway is run.
     """
 
     def __init__(
@@ -80,11 +80,13 @@ class TaskProcessor(Looks):
         *,
         scopes: object | None = None,
         executor: Executor | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
         self.settings = settings if settings is not None else TaskProcessorSettings()
         self.execute: Execute = self._execute
         """What a worker does with a task: opens a scope, lets the executor call the method. May be replaced."""
         self._given_executor = executor
+        self._aliases = aliases
         self._threads: Threads | None = None
         self._declared: dict[str, Declared] = {}
         self._open: _Open | None = None
@@ -102,7 +104,8 @@ class TaskProcessor(Looks):
     @scopes.setter
     def scopes(self, scopes: Scopes | None) -> None:
         self._scopes = scopes
-        calls = Calls(None if scopes is None else scopes.provides, self.settings.allowed_modules)
+        provides = None if scopes is None else scopes.provides
+        calls = Calls(provides, self.settings.allowed_modules, self._aliases)
         self.executor: Executor = self._given_executor or JsonExecutor(calls)
         self._sender = Sender(self.settings, calls, self.executor)
 
@@ -122,7 +125,7 @@ class TaskProcessor(Looks):
             await connection.close()
             raise
         open_batches = OpenBatches(storage, OPEN_FOR_MS / 4000)
-        looking = Looking(storage, connection.commands)
+        looking = Looking(storage)
         schedules = Schedules(self.settings, storage, looking, self._sender)
         self._open = _Open(asyncio.get_running_loop(), connection, storage, looking, open_batches, schedules)
         return self
@@ -307,7 +310,11 @@ class TaskProcessor(Looks):
         """Declares a schedule, before the start. A worker that starts brings Redis up to date: declared schedules are
         added or changed, those that `settings.app_name` no longer declares are removed, all others stay as they are.
         """
-        Cron.parse(schedule.cron, schedule.timezone, seconds=self.settings.use_cron_seconds)
+        cron_of_valid(schedule, self.settings)
+        if self.running:
+            raise ConfigurationError(
+                f"schedule {schedule.id!r} is declared while the worker runs: declare it before, or upsert_schedule()"
+            )
         if schedule.id in self._declared:
             raise ConfigurationError(f"schedule {schedule.id!r} is declared twice: give each an id of its own")
         self._declared[schedule.id] = Declared(schedule, method, args, kwargs)

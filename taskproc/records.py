@@ -13,6 +13,7 @@ __all__ = [
     "Attempt",
     "Chunk",
     "DueSchedule",
+    "DueSchedules",
     "NewTask",
     "Request",
     "ScheduleRecord",
@@ -99,6 +100,18 @@ class DueSchedule(msgspec.Struct, frozen=True):
     timezone: str
     seconds: bool
     next: int
+
+
+class DueSchedules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look for due schedules has found."""
+
+    now: int
+    """Redis's time."""
+    following: int | None
+    """The first instant later than that, of all schedules."""
+    due: Sequence[DueSchedule]
+    torn: bool
+    """An index lacks some schedule: `mend_schedules`."""
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

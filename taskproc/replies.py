@@ -15,11 +15,11 @@ __all__ = ["UNKNOWN_OUTCOME", "Unfit", "Unreached", "explain", "is_elsewhere", "
 
 UNKNOWN_OUTCOME = (RedisConnectionError, RedisTimeoutError, OSError)
 """The request may or may not have been carried out."""
-ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK"})
-"""Not executed: the data are, or are going to be, on another server."""
-NOT_NOW = frozenset(
-    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED"}
-)
+ELSEWHERE = frozenset({"ASK", "CLUSTERDOWN", "MASTERDOWN", "MOVED", "NOREPLICAS", "READONLY"})
+"""Not executed: another server has the data, or may have them by now. A master that lost its replicas may be the old
+one of two, for the seconds until somebody tells it.
+"""
+NOT_NOW = frozenset({"BUSY", "LOADING", "MISCONF", "OOM", "TRYAGAIN", "UNBLOCKED"})
 """Not executed, but it may be later."""
 REFUSED = frozenset({"NOPERM", "WRONGPASS"})
 
@@ -42,7 +42,7 @@ def is_not_executed(error: Exception) -> bool:
 
 
 def is_elsewhere(error: Exception) -> bool:
-    """Whether the server says that the data are on another one."""
+    """Whether the data may be on another server."""
     return _code(error) in ELSEWHERE
 
 

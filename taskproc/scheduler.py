@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import TYPE_CHECKING
 
-from taskproc.schedules import Schedules, cron_of
-
 if TYPE_CHECKING:
-    from taskproc.records import DueSchedule
+    from taskproc.records import DueSchedule, DueSchedules
+    from taskproc.schedules import Schedules
     from taskproc.settings import TaskProcessorSettings
     from taskproc.storage import Storage
 
 __all__ = ["Scheduler"]
+
+logger = logging.getLogger(__name__)
 
 MISSED_AFTER = 1_000  # ms: of cycles later than this only the latest runs, as after an outage or a pause
 CORRECT_EVERY = 3600.0  # seconds between two looks for instants that no longer hold
@@ -41,20 +43,27 @@ class Scheduler:
             await self._schedules.correct()
             self._correct_at = loop.time() + CORRECT_EVERY
         self._changed.clear()
-        now, first, due = await self._storage.due_schedules()
-        moved = [await self._fire(schedule, now) for schedule in due]
-        if any(moved):
-            return
-        longest = self._settings.base_frequency.total_seconds()
-        until = longest if first is None or due else min((first - now) / 1000 + random.uniform(0, SPREAD), longest)
+        found = await self._storage.due_schedules()
+        if found.torn:
+            logger.warning("an index of schedules is damaged and is mended")
+            await self._storage.mend_schedules()
+            found = await self._storage.due_schedules()
+        moved = [await self._fire(schedule, found.now) for schedule in found.due]
+        if not any(moved):
+            await self._sleep(found)
+
+    async def _sleep(self, found: DueSchedules) -> None:
+        until = self._settings.base_frequency.total_seconds()
+        if found.following is not None:
+            until = min((found.following - found.now) / 1000 + random.uniform(0, SPREAD), until)
         try:
-            async with asyncio.timeout(max(until, 0.005)):
+            async with asyncio.timeout(until):
                 await self._changed.wait()
         except TimeoutError:
             return
 
     async def _fire(self, schedule: DueSchedule, now: int) -> bool:
-        cron = cron_of(schedule)
+        cron = self._schedules.cron_of(schedule)
         if cron is None:
             return False
         instant = schedule.next

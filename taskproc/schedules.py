@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from taskproc.cron import Cron
-from taskproc.errors import TaskProcessorError
+from taskproc.errors import InvalidSchedule, TaskProcessorError
 from taskproc.models import ScheduleData
 from taskproc.names import schedule_name, tenant_name
-from taskproc.options import Options, milliseconds
+from taskproc.options import LONGEST, SHORTEST, Options, milliseconds
 from taskproc.records import DueSchedule, ScheduleRecord
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from taskproc.settings import TaskProcessorSettings
     from taskproc.storage import Storage
 
-__all__ = ["Declared", "Schedules"]
+__all__ = ["Declared", "Schedules", "cron_of_valid"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Schedules:
         self._storage = storage
         self._looking = looking
         self._sender = sender
+        self._unreadable: set[str] = set()
 
     async def upsert(
         self, schedule: ScheduleData, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -53,8 +57,8 @@ class Schedules:
 
     async def _upsert(self, said: Declared, owner: str | None) -> None:
         schedule, settings = said.schedule, self._settings
+        cron = cron_of_valid(schedule, settings)
         tenant = tenant_name(schedule.tenant if schedule.tenant is not None else settings.tenant)
-        cron = Cron.parse(schedule.cron, schedule.timezone, seconds=settings.use_cron_seconds)
         options = Options(
             queue=schedule.queue, tenant=tenant, retries=schedule.retries, invisibility=schedule.invisibility
         )
@@ -75,9 +79,10 @@ class Schedules:
             topic=task.topic,
         )
         following = cron.next(await self._looking.now())
-        id_ = schedule_name(schedule.id)
-        if await self._storage.upsert_schedule(id_, record, data, following, owner) is None:
-            raise TaskProcessorError(f"schedule {id_!r} belongs to another tenant than {tenant!r}: use another id")
+        if await self._storage.upsert_schedule(schedule.id, record, data, following, owner) is None:
+            raise TaskProcessorError(
+                f"schedule {schedule.id!r} belongs to another tenant than {tenant!r}: use another id"
+            )
 
     async def trigger(self, id_: str, tenant: str | None) -> bool:
         """Starts a cycle now."""
@@ -104,21 +109,39 @@ class Schedules:
             now = await self._looking.now()
             for schedule in page:
                 await self._correct(schedule, now)
+                await asyncio.sleep(0)  # reading expressions takes time, and there may be thousands
             skip += len(page)
 
     async def _correct(self, schedule: DueSchedule, now: int) -> None:
         if schedule.next <= now:
             return  # due: fired as it stands
-        cron = cron_of(schedule)
+        cron = self.cron_of(schedule)
         following = None if cron is None else cron.next(now)
         if following is not None and following != schedule.next:
             await self._storage.fire_schedule(schedule, None, following, dead_is_busy=False)
 
+    def cron_of(self, schedule: DueSchedule) -> Cron | None:
+        """The expression of a stored schedule; None, and logged once, if this process cannot read it."""
+        try:
+            return _parsed(schedule.cron, schedule.timezone, seconds=schedule.seconds)
+        except TaskProcessorError as error:
+            if schedule.id not in self._unreadable:
+                logger.error("schedule %s cannot be fired here: %s", schedule.id, error)  # noqa: TRY400 - it says it all
+            self._unreadable.add(schedule.id)
+            return None
 
-def cron_of(schedule: DueSchedule) -> Cron | None:
-    """The expression of a stored schedule; None, and logged, if this process cannot read it."""
-    try:
-        return Cron.parse(schedule.cron, schedule.timezone, seconds=schedule.seconds)
-    except TaskProcessorError as error:
-        logger.error("schedule %s cannot be fired here: %s", schedule.id, error)  # noqa: TRY400 - it says it all
-        return None
+
+def cron_of_valid(schedule: ScheduleData, settings: TaskProcessorSettings) -> Cron:
+    """The expression of a schedule that is said; InvalidName or InvalidSchedule when something of it cannot be."""
+    schedule_name(schedule.id)
+    expire = schedule.expire
+    if expire is not None and not (isinstance(expire, timedelta) and SHORTEST <= expire <= LONGEST):
+        raise InvalidSchedule(
+            f"schedule {schedule.id!r}: expire={expire!r} must be a timedelta, from a millisecond to a hundred years"
+        )
+    return Cron.parse(schedule.cron, schedule.timezone, seconds=settings.use_cron_seconds)
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(cron: str, timezone: str, *, seconds: bool) -> Cron:
+    return Cron.parse(cron, timezone, seconds=seconds)

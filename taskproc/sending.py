@@ -70,7 +70,7 @@ class Sender:
 
     def _describe(self, method: Callable[..., object]) -> tuple[str, Background]:
         target = self._calls.name(method) if self._own else self._calls.describe(method)
-        return target.call, target.options
+        return target.written, target.options
 
     def _task(self, call: str, options: Options, background: Background, id_: str | None) -> NewTask:
         settings = self._settings

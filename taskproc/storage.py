@@ -14,6 +14,7 @@ from taskproc.records import (
     Attempt,
     Chunk,
     DueSchedule,
+    DueSchedules,
     NewTask,
     Request,
     ScheduleRecord,
@@ -123,17 +124,26 @@ class Storage:
         reply = await self.driver.run("upsert_schedule", (self.keys.schedules,), arg, [data])
         return int(reply) if reply else None
 
-    async def due_schedules(self) -> tuple[int, int | None, list[DueSchedule]]:
-        """Redis's time, the next instant of all schedules, and those that are due."""
-        now, first, rows = await self.driver.run(
-            "read_schedules", (self.keys.schedules,), {"due": True, "take": PAGE_OF_SCHEDULES}
+    async def due_schedules(self) -> DueSchedules:
+        """The schedules that are due, and when the next one is."""
+        arg = {"due": True, "take": PAGE_OF_SCHEDULES}
+        now, first, rows, torn = await self.driver.run("read_schedules", (self.keys.schedules,), arg)
+        return DueSchedules(
+            now=int(now), following=int(first) if first else None, due=[_due(row) for row in rows], torn=bool(torn)
         )
-        return int(now), int(first) if first else None, [_due(row) for row in rows]
 
     async def all_schedules(self, skip: int) -> list[DueSchedule]:
         """A page of all schedules."""
         arg = {"skip": skip, "take": PAGE_OF_SCHEDULES}
         return [_due(row) for row in (await self.driver.run("read_schedules", (self.keys.schedules,), arg))[2]]
+
+    async def mend_schedules(self) -> None:
+        """Lists every schedule that some index lacks, and takes off what is no schedule."""
+        skip, more = 0, True
+        while more:
+            arg = {"skip": skip, "take": PAGE_OF_SCHEDULES}
+            more = bool(await self.driver.run("mend_schedules", (self.keys.schedules,), arg))
+            skip += PAGE_OF_SCHEDULES
 
     async def fire_schedule(
         self, schedule: DueSchedule, instant: int | None, following: int, *, dead_is_busy: bool

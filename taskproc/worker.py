@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from taskproc.attempts import Attempts, Pending
-from taskproc.errors import TaskProcessorError
+from taskproc.errors import StorageUnavailable, TaskProcessorError
 from taskproc.heartbeat import Heartbeat
 from taskproc.listener import Events, WakeTokens
 from taskproc.maintenance import Maintenance
@@ -110,7 +110,12 @@ class Worker:
                 await self._subscribed.wait()
         except TimeoutError:
             logger.warning("no event channel yet: until there is one, cancels are heard by the heartbeat only")
-        await self._register()
+        while not self._stopping:
+            try:
+                await self._register()
+                break
+            except StorageUnavailable as error:  # it was there a moment ago, and will be again
+                await self._pause(error)
         self._heartbeat.start(self.id)
 
     async def _register(self) -> None:

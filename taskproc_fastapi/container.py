@@ -26,7 +26,7 @@ from taskproc_fastapi.graph import (
 from taskproc_fastapi.resources import OpenResources, guard, of_app, of_task
 from taskproc_fastapi.services import ServiceIndex
 
-__all__ = ["AnyContainer", "container_resources", "container_scopes", "satisfy"]
+__all__ = ["container_resources", "container_scopes", "satisfy"]
 
 T = TypeVar("T")
 

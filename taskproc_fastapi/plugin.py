@@ -16,8 +16,8 @@ from starlette.types import Scope as AsgiScope
 from taskproc import TaskProcessor, TaskProcessorSettings
 from taskproc.errors import ConfigurationError
 from taskproc.scopes import as_scopes
-from taskproc_fastapi.container import AnyContainer, container_resources, container_scopes, satisfy
-from taskproc_fastapi.graph import AnyProvider
+from taskproc_fastapi.container import container_resources, container_scopes, satisfy
+from taskproc_fastapi.graph import AnyContainer, AnyProvider
 
 __all__ = ["FastAPI", "add_task_processor", "add_task_processor_executor"]
 
@@ -123,7 +123,7 @@ class _Plugin:
 
         A router that is included later adds its lifespan around the one that the app has by then, so the wrapping is
         done again, for that time only, when the app starts. The one done here serves those that start the app by
-        `app.router.lifespan_context(app)`.
+        `app.router.lifespan_context(app)`; there the executor starts before the lifespans of such routers.
         """
         router = app.router
         lifespan_of_router = router.lifespan

@@ -37,4 +37,3 @@ def _rows(text: io.TextIOWrapper, format_: Format, comment: str) -> Iterator[tup
     for cells in reader:
         if cells:
             yield reader.line_num, cells
-    text.detach()  # the file is not ours to close

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,15 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Background tasks on Redis or Valkey.", pretty_exceptions_enable=False)
 
 
+class LogLevel(Enum):
+    """What `--log-level` takes."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 @app.callback()
 def taskproc() -> None:
     """Background tasks on Redis or Valkey."""
@@ -31,7 +41,7 @@ def worker(
     queues: Annotated[str | None, typer.Option(help="Serve these instead: high,default")] = None,
     max_workers: Annotated[int | None, typer.Option(min=1, help="Tasks at a time, instead of its setting")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start anew when a Python file here changes")] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning, error")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="What is logged")] = LogLevel.INFO,
 ) -> None:
     """Runs tasks of an app without serving HTTP, with the app's own settings, container and lifespan.
 
@@ -47,8 +57,8 @@ def worker(
         _work(target, overrides, log_level)
 
 
-def _work(target: str, overrides: Overrides, log_level: str) -> None:
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def _work(target: str, overrides: Overrides, log_level: LogLevel) -> None:
+    logging.basicConfig(level=log_level.value.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.path.insert(0, str(Path.cwd()))
     try:
         asyncio.run(serve(load(target), overrides))

@@ -10,7 +10,9 @@ import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+
+from pydantic import ValidationError
 
 from taskproc.errors import ConfigurationError
 from taskproc.processor import TaskProcessor
@@ -32,8 +34,11 @@ class Overrides:
     max_workers: int | None
 
     def apply(self, settings: TaskProcessorSettings) -> None:
-        if self.queues is not None:
-            settings.queues = [name.strip() for name in self.queues.split(",") if name.strip()]
+        try:
+            if self.queues is not None:
+                settings.queues = [name.strip() for name in self.queues.split(",") if name.strip()]
+        except ValidationError as error:
+            raise ConfigurationError(f"--queues {self.queues!r}: {error.errors()[0]['msg']}") from None
         if self.max_workers is not None:
             settings.max_workers = self.max_workers
 
@@ -64,7 +69,7 @@ def processor_of(target: Target) -> TaskProcessor:
     processor = getattr(getattr(target, "state", None), "task_processor", target)
     if not isinstance(processor, TaskProcessor):
         raise ConfigurationError(
-            f"{target!r} has no task processor: name a TaskProcessor, or an app on which add_task_processor() was called"
+            f"{target!r} has no task processor: name a TaskProcessor, or an app with add_task_processor()"
         )
     return processor
 
@@ -73,30 +78,33 @@ async def serve(target: Target, overrides: Overrides) -> None:
     """Starts the target as its server would, runs tasks, and ends when a signal comes."""
     processor = processor_of(target)
     overrides.apply(processor.settings)
-    life = processor if target is processor else lifespan(target)
-    async with life:
-        with _signals(processor):
-            await _run(processor)
+    with _Signals(processor) as signals:
+        async with processor if target is processor else lifespan(target):
+            await asyncio.sleep(0)  # lets the app's own executor begin, if it has one
+            if processor.running:
+                await processor.ended()
+            elif not signals.received:
+                await processor.run()
+        if not signals.received:
+            raise ConfigurationError("the worker has ended by itself: the log says why")
 
 
-async def _run(processor: TaskProcessor) -> None:
-    await asyncio.sleep(0)  # lets the app's own executor begin, if it has one
-    if processor.running:
-        await processor.ended()
-    else:
-        await processor.run()
-
-
-class _signals:  # noqa: N801 - reads as a statement
+class _Signals:
     """While inside, the first SIGTERM or SIGINT stops the processor, the second ends the process."""
 
     def __init__(self, processor: TaskProcessor) -> None:
         self._processor = processor
         self._stopping: asyncio.Task[None] | None = None
 
-    def __enter__(self) -> None:
+    @property
+    def received(self) -> bool:
+        """Whether there was one."""
+        return self._stopping is not None
+
+    def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number)
+        return self
 
     def __exit__(self, *error: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,6 +3,9 @@ local function schedule_key(id)
   return P .. ':schedule:' .. id
 end
 
+-- All schedules, as tenant:id, so that those of a tenant stand together.
+local ALL_SCHEDULES = P .. ':schedules:all'
+
 -- The settings of a schedule's tasks, as they stand in its record.
 local TASK_FIELDS = {
   'queue', 'tenant', 'call', 'data', 'topic', 'retries', 'invisibility', 'auto_extend', 'scope', 'unique', 'task',

@@ -36,7 +36,9 @@ local function create()
     'HSET', key, 'tenant', chunk.tenant, 'queue', chunk.create.queue, 'scope', chunk.create.scope,
     'start', now, 'total', 0, 'done', 0, 'failed', 0, 'canceled', 0, 'duration', 0
   )
-  redis.call('ZADD', P .. ':batches:' .. chunk.tenant, now, chunk.batch)
+  local batches = P .. ':batches:' .. chunk.tenant
+  local newest = tonumber(redis.call('ZRANGE', batches, -1, -1, 'WITHSCORES')[2] or 0)
+  redis.call('ZADD', batches, math.max(now, newest + 0.001), chunk.batch) -- in order, also within a millisecond
 end
 
 local function add(task, number)

@@ -12,7 +12,7 @@ end
 pass_memory_limit()
 redis.call('UNLINK', schedule_key(arg.id))
 redis.call('ZREM', KEYS[2], arg.id)
-redis.call('ZREM', P .. ':schedules:' .. schedule[1], arg.id)
+redis.call('ZREM', ALL_SCHEDULES, schedule[1] .. ':' .. arg.id)
 if schedule[2] then
   redis.call('SREM', P .. ':declared:' .. schedule[2], arg.id)
 end

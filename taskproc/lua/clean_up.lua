@@ -20,7 +20,8 @@ for _, batch in ipairs(expired) do
 end
 local silent = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - arg.retention, 'LIMIT', 0, arg.limit)
 for _, tenant in ipairs(silent) do
-  if redis.call('EXISTS', P .. ':batches:' .. tenant) == 1 then
+  local schedules = redis.call('ZLEXCOUNT', ALL_SCHEDULES, '[' .. tenant .. ':', '(' .. tenant .. ';')
+  if schedules > 0 or redis.call('EXISTS', P .. ':batches:' .. tenant) == 1 then
     redis.call('ZADD', KEYS[3], now, tenant)
   else
     redis.call('ZREM', KEYS[3], tenant)

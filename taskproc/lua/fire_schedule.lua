@@ -6,7 +6,7 @@
 local key = schedule_key(arg.id)
 if redis.call('HGET', key, 'next') ~= string.format('%.0f', arg.from) then
   return 'stale'
-elseif redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
+elseif arg.instant and redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
   return 'paused'
 end
 pass_memory_limit()

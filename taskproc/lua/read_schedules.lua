@@ -1,27 +1,41 @@
--- Schedules that are due, or by id, or a page of a tenant's, or of all.
+-- Schedules that are due, or a page of a tenant's, or of all.
 -- KEYS: meta, schedules
--- arg: due (boolean), or ids, or tenant?, skip; take (at most 1,000)
--- returns: now, the next instant of all ('' if there are none),
---   [[id, tenant, queue, scope, cron, timezone, seconds, unique, expire, next]…]
+-- arg: due (boolean), or tenant?, skip; take (at most 1,000)
+-- returns: now, the first instant later than that ('' if there is none),
+--   [[id, tenant, queue, scope, cron, timezone, seconds, unique, expire, next]…],
+--   '1' if an index lacks some schedule, see mend_schedules
+local FIELDS = { 'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next' }
+
+local function of_tenant()
+  local first, last = '[' .. arg.tenant .. ':', '(' .. arg.tenant .. ';' -- which is what follows ':'
+  local ids = redis.call('ZRANGEBYLEX', ALL_SCHEDULES, first, last, 'LIMIT', arg.skip, arg.take)
+  for position, member in ipairs(ids) do
+    ids[position] = member:sub(#arg.tenant + 2)
+  end
+  return ids
+end
+
 local function wanted()
-  if arg.ids then
-    return arg.ids
-  elseif arg.due then
+  if arg.due then
     return redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, arg.take)
   end
-  local index = arg.tenant and P .. ':schedules:' .. arg.tenant or KEYS[2]
-  return redis.call('ZRANGE', index, arg.skip, arg.skip + arg.take - 1)
+  return arg.tenant and of_tenant() or redis.call('ZRANGE', KEYS[2], arg.skip, arg.skip + arg.take - 1)
+end
+
+local function is_whole(schedule)
+  return schedule[1] and schedule[2] and schedule[4] and schedule[5] and tonumber(schedule[9])
 end
 
 local rows = {}
 for _, id in ipairs(wanted()) do
-  local schedule = redis.call('HMGET', schedule_key(id),
-    'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next')
-  if schedule[1] then
-    rows[#rows + 1] = { id, unpack(schedule, 1, 9) }
+  local schedule = redis.call('HMGET', schedule_key(id), unpack(FIELDS))
+  if is_whole(schedule) then
+    rows[#rows + 1] = { id, unpack(schedule, 1, #FIELDS) }
   else
     redis.call('ZREM', KEYS[2], id)
   end
 end
-local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
-return { tostring(now), first or '', rows }
+local later = '(' .. string.format('%.0f', now)
+local first = redis.call('ZRANGEBYSCORE', KEYS[2], later, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local torn = redis.call('ZCARD', KEYS[2]) ~= redis.call('ZCARD', ALL_SCHEDULES)
+return { tostring(now), first[2] or '', rows, torn and '1' or '' }

@@ -6,7 +6,7 @@ local schedule = read_schedule(arg.id)
 local task_id = arg.id .. ':' .. arg.trigger
 if not schedule.tenant or arg.tenant and schedule.tenant ~= arg.tenant then
   return ''
-elseif schedule.task == task_id then
+elseif schedule.task == task_id or redis.call('EXISTS', task_key(task_id)) == 1 then
   return '1'
 elseif is_busy(schedule) then
   return ''

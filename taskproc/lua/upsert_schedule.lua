@@ -4,9 +4,12 @@
 --   unique?, expire?, retries, invisibility, auto_extend?, call, topic?}; ARGV[2]: the data of its tasks
 -- returns: the next instant, or '' when the id is another tenant's
 local key = schedule_key(arg.id)
-local before = redis.call('HMGET', key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'task')
+local before = redis.call('HMGET', key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'task', 'owner')
 if before[1] and before[1] ~= arg.schedule.tenant then
-  return ''
+  if not arg.owner or before[7] ~= arg.owner then
+    return ''
+  end
+  redis.call('ZREM', ALL_SCHEDULES, before[1] .. ':' .. arg.id) -- its own code gives it to another tenant
 end
 local same = before[2] == arg.schedule.cron and before[3] == arg.schedule.timezone
   and before[4] == string.format('%d', arg.schedule.seconds)
@@ -27,6 +30,7 @@ if arg.owner then
   redis.call('SADD', P .. ':declared:' .. arg.owner, arg.id)
 end
 redis.call('ZADD', KEYS[2], next, arg.id)
-redis.call('ZADD', P .. ':schedules:' .. arg.schedule.tenant, 0, arg.id)
+redis.call('ZADD', ALL_SCHEDULES, 0, arg.schedule.tenant .. ':' .. arg.id)
+redis.call('ZADD', P .. ':tenants', now, arg.schedule.tenant)
 redis.call('PUBLISH', P .. ':events', 'schedule')
 return string.format('%.0f', next)

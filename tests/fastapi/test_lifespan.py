@@ -157,7 +157,7 @@ async def test_a_lifespan_may_be_entered_without_a_server(settings: MakeSettings
     app.include_router(APIRouter(lifespan=lifespan("router")))
     async with app.router.lifespan_context(app):
         assert is_connected(processor)
-        assert events[:2] == ["app starts", "router starts"]
+        assert [event for event in events if event.endswith("starts")] == ["app starts", "router starts"]
         async with asyncio.timeout(5):
             while len(events) < 4:
                 await asyncio.sleep(0.01)

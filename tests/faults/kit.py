@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from taskproc import TaskProcessor, TaskProcessorSettings
 from taskproc.scripts import scripts
@@ -68,7 +67,7 @@ def environment(made: TaskProcessorSettings) -> dict[str, str]:
 def _text(value: object) -> str:
     if isinstance(value, timedelta):
         return str(value.total_seconds())
-    return ",".join(value) if isinstance(value, list) else str(value)
+    return ",".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
 
 
 async def workers(processor: TaskProcessor, count: int, seconds: float = 15) -> None:
@@ -81,9 +80,7 @@ async def workers(processor: TaskProcessor, count: int, seconds: float = 15) -> 
 
 
 @asynccontextmanager
-async def meanwhile(
-    disturb: Callable[[], object], *, every: float
-) -> AsyncGenerator[None]:
+async def meanwhile(disturb: Callable[[], object], *, every: float) -> AsyncGenerator[None]:
     """Disturbs again and again until the block is left."""
 
     async def keep_on() -> None:

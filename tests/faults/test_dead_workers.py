@@ -99,7 +99,7 @@ async def test_a_frozen_worker_whose_tasks_were_finished_counts_nothing(
 
 
 async def test_a_blocked_event_loop_is_not_taken_for_dead(settings: MakeSettings, journal: Journal) -> None:
-    """A task that blocks its loop for longer than `worker_timeout` is run once: the heartbeat has a thread of its own."""
+    """A task that blocks its loop for longer than `worker_timeout` runs once: the heartbeat has its own thread."""
     made = settings(worker_timeout=SECOND)
     async with TaskProcessor(made) as tasks:
         with worker(made, journal) as first, worker(made, journal) as second:
@@ -115,9 +115,7 @@ async def test_a_blocked_event_loop_is_not_taken_for_dead(settings: MakeSettings
 
 
 @pytest.mark.slow
-async def test_a_task_that_kills_its_workers_ends_in_the_dead_letters(
-    settings: MakeSettings, journal: Journal
-) -> None:
+async def test_a_task_that_kills_its_workers_ends_in_the_dead_letters(settings: MakeSettings, journal: Journal) -> None:
     """At its third take-back, with WorkerLost, which the hook is told; what ran beside it is done."""
     made = settings(worker_timeout=SECOND, invisibility=HOUR, retries=1, deadletter=False, max_workers=4)
     async with TaskProcessor(made) as tasks:

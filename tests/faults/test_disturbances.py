@@ -8,8 +8,7 @@ import redis
 from taskproc import TaskProcessor
 from tests.conftest import MakeSettings
 from tests.faults.kit import meanwhile
-from tests.worker.kit import Jobs, ended, processor_of, running
-
+from tests.worker.kit import Jobs, ended, processor_of, working
 
 
 async def load(tasks: TaskProcessor, jobs: Jobs, count: int) -> list[str]:
@@ -30,14 +29,13 @@ async def load(tasks: TaskProcessor, jobs: Jobs, count: int) -> list[str]:
 async def run_under_load(settings: MakeSettings, jobs: Jobs, count: int) -> None:
     """Two workers and a producer; all that was sent has run once, and the batches have counted it."""
     made = settings(max_workers=5, base_frequency=timedelta(seconds=1), retries=1)
-    async with processor_of(made, jobs) as first, processor_of(made, jobs) as second:
-        async with running(first), running(second):
-            batches = await load(first, jobs, count)
-            for batch_id in batches:
-                outcome = await ended(second, batch_id, 30)
-                assert (outcome.total, outcome.done) == (count, count)
-            await jobs.noted(*(f"single {number}" for number in range(count)), seconds=30)
-            await asyncio.sleep(0.1)
+    async with working(made, jobs) as first, working(made, jobs) as second:
+        batches = await load(first, jobs, count)
+        for batch_id in batches:
+            outcome = await ended(second, batch_id, 30)
+            assert (outcome.total, outcome.done) == (count, count)
+        await jobs.noted(*(f"single {number}" for number in range(count)), seconds=30)
+        await asyncio.sleep(0.1)
     assert len(jobs.notes) == len(set(jobs.notes)) == 3 * count
 
 
@@ -49,12 +47,12 @@ async def test_scripts_are_forgotten_again_and_again(settings: MakeSettings, cli
 
 
 async def test_connections_are_cut_again_and_again(settings: MakeSettings, client: redis.Redis) -> None:
-    """All connections, those of subscribers too, are killed every 100 ms; each task runs and counts once all the same."""
+    """All connections, those of subscribers too, are killed every 100 ms; each task runs and counts once."""
     jobs = Jobs()
 
     def cut() -> None:
         for kind in ("normal", "pubsub"):
-            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            client.client_kill_filter(_type=kind, skipme=True)
 
     async with meanwhile(cut, every=0.1):
         await run_under_load(settings, jobs, 150)

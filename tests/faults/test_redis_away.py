@@ -3,14 +3,13 @@
 import asyncio
 import time
 from collections.abc import Generator
-from datetime import timedelta
 
 import pytest
 
 from taskproc import StorageUnavailable, TaskProcessor, TaskProcessorSettings
-from tests.faults.kit import SECOND
+from tests.faults.kit import SECOND, sha
 from tests.kit import Proxy, Server, wait_until
-from tests.worker.kit import MS, Jobs, ended, gone, processor_of, running, working
+from tests.worker.kit import MS, Jobs, ended, gone, processor_of, working
 
 PASSWORD = "open-sesame"
 
@@ -32,20 +31,19 @@ async def test_after_a_standstill_nobody_was_dead(mortal: Server) -> None:
     """Redis is frozen for three times `worker_timeout` while tasks run: none of them is run a second time."""
     jobs = Jobs()
     made = on(mortal)
-    async with processor_of(made, jobs) as first, processor_of(made, jobs) as second:
-        async with running(first), running(second):
-            async with first.batch() as batch:
-                for number in range(20):
-                    batch.enqueue(jobs.wait if number % 2 else jobs.wait_in_thread, str(number))
-            await wait_until(lambda: len(jobs.notes) == 20)
-            mortal.freeze()
-            await asyncio.sleep(3)
-            mortal.thaw()
-            await asyncio.sleep(2)  # in which the dead would be taken back
-            assert len(jobs.notes) == 20
-            assert len(await first.get_workers()) == 2
-            jobs.go_on.set()
-            outcome = await ended(first, batch.id)
+    async with working(made, jobs) as tasks, working(made, jobs):
+        async with tasks.batch() as batch:
+            for number in range(20):
+                batch.enqueue(jobs.wait if number % 2 else jobs.wait_in_thread, str(number))
+        await wait_until(lambda: len(jobs.notes) == 20)
+        mortal.freeze()
+        await asyncio.sleep(3)
+        mortal.thaw()
+        await asyncio.sleep(2)  # in which the dead would be taken back
+        assert len(jobs.notes) == 20
+        assert len(await tasks.get_workers()) == 2
+        jobs.go_on.set()
+        outcome = await ended(tasks, batch.id)
     assert (outcome.done, outcome.total) == (20, 20)
     assert len(jobs.notes) == 40
 
@@ -112,9 +110,10 @@ async def test_a_cut_off_worker_goes_on_when_it_is_reached_again(mortal: Server)
 
 
 async def test_an_enqueue_without_redis_ends_in_time(mortal: Server) -> None:
-    """StorageUnavailable after `command_timeout`, with the id that may have been accepted and the address, no password."""
+    """StorageUnavailable after `command_timeout`, with the id that may have been accepted, and without a password."""
     jobs = Jobs()
     async with processor_of(on(mortal), jobs) as tasks:
+        await tasks.enqueue(jobs.note, "first")  # Redis knows the script from now on
         mortal.freeze()
         begun = time.monotonic()
         with pytest.raises(StorageUnavailable) as raised:
@@ -131,8 +130,8 @@ async def test_an_enqueue_without_redis_ends_in_time(mortal: Server) -> None:
             return await tasks.get_task(task_id) is not None
 
         await wait_until(accepted)
+        mortal.kill()
         with pytest.raises(StorageUnavailable) as raised:
-            mortal.kill()
             await tasks.enqueue(jobs.note, "no")
         assert raised.value.task_id
 
@@ -197,6 +196,23 @@ async def test_without_redis_there_is_one_clear_error_at_the_start(mortal: Serve
     with pytest.raises(StorageUnavailable, match=f"127.0.0.1:{mortal.port}.* cannot be reached") as raised:
         await TaskProcessor(on(mortal)).__aenter__()
     assert PASSWORD not in str(raised.value)
+
+
+async def test_a_worker_that_begins_while_redis_is_away_waits_for_it(mortal: Server) -> None:
+    """It does not end with an error: it joins when Redis answers again."""
+    jobs = Jobs()
+    with Proxy(mortal.port) as proxy:
+        made = on(mortal, redis=proxy.url.replace("redis://", f"redis://:{PASSWORD}@"))
+        async with processor_of(made, jobs) as tasks:
+            proxy.drop_reply(sha("register"), 1_000)
+            worker = asyncio.create_task(tasks.run())
+            await wait_until(lambda: proxy.dropped > 5)
+            await asyncio.sleep(1)
+            assert not worker.done()
+            proxy.drop_reply(sha("register"), 0)
+            await gone(tasks, await tasks.enqueue(jobs.note, "task"), 10)
+            await tasks.stop()
+            await worker
 
 
 async def test_a_worker_can_be_stopped_without_redis(mortal: Server) -> None:

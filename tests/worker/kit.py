@@ -73,9 +73,14 @@ async def working(settings: TaskProcessorSettings, *services: object) -> AsyncGe
 @asynccontextmanager
 async def running(processor: TaskProcessor) -> AsyncGenerator[asyncio.Task[None]]:
     """Runs the worker of the processor until the block is left."""
+    before = len(await processor.get_workers())
     worker = asyncio.create_task(processor.run())
+
+    async def is_known() -> bool:
+        return len(await processor.get_workers()) > before
+
     try:
-        await wait_until(processor.get_workers, what="a worker")
+        await wait_until(is_known, what="a worker")
         yield worker
     except BaseException:
         processor.settings.shutdown_grace = 0 * MS  # what still waits need not be waited for

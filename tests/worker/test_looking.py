@@ -112,7 +112,9 @@ async def test_explain_says_why_a_task_does_not_run(settings: MakeSettings) -> N
             await jobs.noted("first begins")
             [worker] = await tasks.get_workers()
             assert f"Its attempt 1 runs on worker {worker.id}" in await tasks.explain(first)
-            assert await tasks.explain(second) == "It is ready, next in queue default."
+            assert await tasks.explain(second) == (
+                "It is ready, next in queue default. Its workers have no free slot: they run 1 tasks."
+            )
             jobs.go_on.set()
             await jobs.noted("second ends")
         assert "has ended" in await tasks.explain(first)
@@ -130,7 +132,7 @@ async def test_explain_tells_of_failures(settings: MakeSettings) -> None:
     async with working(settings(retries=2, on_task_failed_delay=delay), jobs) as tasks:
         task_id = await tasks.enqueue(jobs.fail, "the parcel is lost")
         await wait_until(lambda: tasks.get_delayed_tasks("default"))
-        assert "after a failed attempt" in await tasks.explain(task_id)
+        assert "After a failed attempt it waits" in await tasks.explain(task_id)
         await tasks.cancel_task(task_id)
         task_id = await tasks.on(retries=1).enqueue(jobs.fail, "the parcel is lost")
         await died(tasks, task_id)

@@ -40,6 +40,9 @@ class Store:
     def save_in_thread(self) -> None:
         self.notes.append(f"saves in session {self.session.number}")
 
+    def save_later(self) -> object:
+        return self.save()
+
     async def fail(self) -> None:
         raise ValueError
 
@@ -77,7 +80,7 @@ class Shop:
         return Store(await scope.get(Session), await scope.get(Mailer), self.notes)
 
 
-@pytest.mark.parametrize("method", ["save", "save_in_thread"])
+@pytest.mark.parametrize("method", ["save", "save_in_thread", "save_later"])
 async def test_each_task_has_services_of_its_own_made_once(settings: MakeSettings, method: str) -> None:
     """Store and mailer share the session of their task; it is closed while the task is still leased."""
     shop = Shop()

@@ -1,0 +1,97 @@
+"""What the documentation shows, runs.
+
+Each page is played on a stage of its own, see `stage.py`. Code for other libraries, which some pages show beside ours,
+is compiled only.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from taskproc import TaskProcessorSettings
+from taskproc.cli.app import app as taskproc_cli
+from tests.conftest import MakeSettings
+from tests.docs.shell import VARIABLE, check, check_variable, commands, exec_forms
+from tests.docs.stage import DOCS, FOREIGN, Stage, pages
+from tests.examples.snippets import Block, blocks
+
+PAGES = pages()
+WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(DOCS))
+
+
+def _blocks(language: str) -> list[tuple[str, Block]]:
+    return [
+        (_name(page), block)
+        for page in WITH_CODE
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if block.language == language
+    ]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=_name)
+async def test_the_code_of_a_page_runs(
+    page: Path,
+    settings: MakeSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each piece does what the text around it says; files are written, and used by the pieces that follow."""
+    plain = settings()
+    monkeypatch.setenv("TASKPROC_REDIS", plain.redis)
+    monkeypatch.setenv("TASKPROC_PREFIX", plain.prefix)
+    output: list[str] = []
+
+    def printed() -> str:
+        output.append(capsys.readouterr().out)
+        return "".join(output)
+
+    await Stage(page, tmp_path, settings, monkeypatch, printed).play()
+
+
+def test_code_for_other_libraries_is_python() -> None:
+    """What is shown of Celery and arq can be compiled; it is not run, for neither is installed."""
+    foreign = [(name, block) for name, block in _blocks("python") if block.title in FOREIGN]
+    assert foreign
+    for name, block in foreign:
+        compile("\n" * block.line + block.code, name, "exec")
+
+
+def test_commands_exist() -> None:
+    """Programs, options and extras in console blocks, Dockerfiles and manifests are there."""
+    shown = [command for _, block in _blocks("console") for command, _ in commands(block.code)]
+    shown += [command for kind in ("dockerfile", "yaml") for _, each in _blocks(kind) for command in exec_forms(each.code)]
+    assert any(command.startswith("taskproc worker") for command in shown)
+    for command in shown:
+        check(command)
+
+
+def test_environment_variables_are_settings() -> None:
+    """Every TASKPROC_… on a page is the variable of a setting."""
+    for page in PAGES:
+        for found in VARIABLE.finditer(page.read_text(encoding="utf-8")):
+            check_variable(found[0])
+
+
+def test_the_command_line_page_has_every_option() -> None:
+    """Each command and option of `taskproc` is told, and no other."""
+    page = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
+    command = typer.main.get_command(taskproc_cli)
+    for name, sub in vars(command)["commands"].items():
+        section = page.partition(f"## `taskproc {name}")[2].partition("\n## ")[0]
+        options = {option for parameter in sub.params for option in parameter.opts if option.startswith("--")}
+        assert options == set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE))
+
+
+def test_the_settings_page_has_every_setting() -> None:
+    """The table of environment variables has each setting once, with its default."""
+    page = (DOCS / "reference/settings.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    hooks = {name for name in TaskProcessorSettings.model_fields if name.startswith("on_")}
+    assert sorted(names) == sorted(set(TaskProcessorSettings.model_fields) - hooks)
