@@ -170,6 +170,8 @@ class Upload:
             return
         try:
             await self._storage.cancel_batch(self.batch)
+            while await self._storage.cancel_queued(self.batch):
+                pass
         except TaskProcessorError as error:
             logger.warning(
                 "batch %s is not whole, and could not be canceled now: a worker will do it (%s)", self.batch, error
@@ -180,10 +182,10 @@ class Upload:
         return f"{self.batch}/{self._producer}"
 
     def _next_chunk(self) -> tuple[list[Sending], list[Sending]]:
-        tasks = _take(self.tasks, MOST_TASKS, MOST_BYTES)
-        return tasks, _take(
-            self.continuations, MOST_TASKS - len(tasks), MOST_BYTES - sum(len(data) for _, data in tasks)
-        )
+        """Continuations first: they must be there when the batch is canceled before it is whole."""
+        continuations = _take(self.continuations, MOST_TASKS, MOST_BYTES)
+        room = MOST_BYTES - sum(len(data) for _, data in continuations)
+        return _take(self.tasks, MOST_TASKS - len(continuations), room), continuations
 
     async def _send(self, tasks: list[Sending], continuations: list[Sending], *, last: bool) -> bool:
         chunk = Chunk(
@@ -306,7 +308,7 @@ def build_now(batch: Batch, build: Build) -> object:
 
 
 def _take(sendings: deque[Sending], most: int, most_bytes: int) -> list[Sending]:
-    """Removes the first ones, as many as go into one chunk."""
+    """Removes the first ones, as many as go into one chunk; at least one, if any may."""
     taken: list[Sending] = []
     size = 0
     while sendings and len(taken) < most:

@@ -26,6 +26,8 @@ __all__ = ["Connection", "connect", "send"]
 MOST_CONNECTIONS = 50  # of the pool for commands; more callers wait their turn
 LONGEST_TRY = 5.0  # seconds that one try may take of a request that is repeated for longer
 
+CONNECT_SHARE = 0.8  # of the time for a try: one that did not get as far as sending anything shall say so
+
 
 class Connection:
     """Clients to one server. None repeats a command by itself: only what can be repeated safely is, elsewhere."""
@@ -96,7 +98,7 @@ class Connection:
             "address": address,
             "name": "taskproc",
             "socket_timeout": None,  # on Python 3.11 the driver's loses cancels; `send` has its own
-            "socket_connect_timeout": self.patience,
+            "socket_connect_timeout": self.patience * CONNECT_SHARE,
             "retry": AsyncRetry(NoBackoff(), 0),
             "protocol": 2,
             "driver_info": None,  # CLIENT SETINFO needs a permission, and a round trip

@@ -173,6 +173,12 @@ def current_task() -> TaskContext:
         ) from None
 
 
+def is_below_task_of(processor: TaskProcessor) -> bool:
+    """Whether a task that this processor runs is calling."""
+    context = _current.get(None)
+    return context is not None and context.processor is processor
+
+
 def enter(context: TaskContext) -> None:
     """Makes `context` the current one in this contextvars context, which belongs to the attempt alone."""
     _current.set(context)

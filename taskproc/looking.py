@@ -69,9 +69,12 @@ class Looking:
         """Those due first, first."""
         return await self._select(self._index(self._keys.delayed(queue), "ZRANGE"), "delayed", skip, take, tenant)
 
-    async def dead(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+    async def dead(
+        self, queue: str, skip: int, take: int, tenant: str | None, batch: str | None = None
+    ) -> list[TaskInfo]:
         """Those that died last, first."""
-        return await self._select(self._index(self._keys.dead(queue), "ZREVRANGE"), "dead", skip, take, tenant)
+        page = self._index(self._keys.dead(queue), "ZREVRANGE")
+        return await self._select(page, "dead", skip, take, tenant, batch=batch)
 
     async def dead_ids(self, queue: str, skip: int, take: int, until: int) -> list[str]:
         """Ids of tasks that died up to `until`, the longest dead first."""
@@ -102,14 +105,20 @@ class Looking:
         seconds, micros = await self._command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
-    async def _select(self, page: Page, state: TaskState, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
-        """`take` of the tasks in a state, and of a tenant, after the first `skip`: an index may hold tombstones too."""
+    async def _select(
+        self, page: Page, state: TaskState, skip: int, take: int, tenant: str | None, *, batch: str | None = None
+    ) -> list[TaskInfo]:
+        """`take` of the tasks in a state, of a tenant, of a batch, after the first `skip`: an index may hold others."""
         selected: list[TaskInfo] = []
         position = 0
         while len(selected) < skip + take:
             ids = await page(position, PAGE)
             found = await self.tasks(ids)
-            selected += [task for task in found if task.state == state and tenant in (None, task.tenant)]
+            selected += [
+                task
+                for task in found
+                if task.state == state and tenant in (None, task.tenant) and batch in (None, task.batch_id)
+            ]
             position += len(ids)
             if len(ids) < PAGE:
                 break

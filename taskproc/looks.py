@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from taskproc.explaining import explain
 from taskproc.models import BatchInfo, QueueInfo, ScheduleInfo, TaskInfo, WorkerInfo
+from taskproc.names import queue_name, tenant_name
 
 if TYPE_CHECKING:
     from taskproc.looking import Looking
@@ -39,10 +40,10 @@ class Looks(ABC):
 
     async def get_batches(self, tenant: str, skip: int = 0, take: int = 50) -> list[BatchInfo]:
         """A tenant's batches, the newest first; at most 1,000 at a time."""
-        return await self._looking().batches(tenant, *_page(skip, take))
+        return await self._looking().batches(tenant_name(tenant), *_page(skip, take))
 
     async def get_batches_count(self, tenant: str) -> int:
-        return await self._looking().count_batches(tenant)
+        return await self._looking().count_batches(tenant_name(tenant))
 
     async def get_queues(self) -> list[QueueInfo]:
         """All queues that hold something, and those served here."""
@@ -51,29 +52,28 @@ class Looks(ABC):
 
     async def get_queue(self, name: str, *, tenant: str | None = None) -> QueueInfo:
         """A queue, or what a tenant has in it (which is counted task by task); zeros if it is unknown."""
-        return (
-            (await self._looking().queues([name]))[0]
-            if tenant is None
-            else await self._looking().queue_of(name, tenant)
-        )
+        name = queue_name(name)
+        if tenant is not None:
+            return await self._looking().queue_of(name, tenant)
+        return (await self._looking().queues([name]))[0]
 
     async def get_tasks_in_queue(
         self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
     ) -> list[TaskInfo]:
         """Ready tasks, in serving order."""
-        return await self._looking().ready(queue, *_page(skip, take), tenant)
+        return await self._looking().ready(queue_name(queue), *_page(skip, take), tenant)
 
     async def get_delayed_tasks(
         self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
     ) -> list[TaskInfo]:
         """Delayed tasks, the one due first, first."""
-        return await self._looking().delayed(queue, *_page(skip, take), tenant)
+        return await self._looking().delayed(queue_name(queue), *_page(skip, take), tenant)
 
     async def get_dead_tasks(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None, batch_id: str | None = None
     ) -> list[TaskInfo]:
         """Dead tasks with their last error, the one that died last, first."""
-        return await self._looking().dead(queue, *_page(skip, take), tenant)
+        return await self._looking().dead(queue_name(queue), *_page(skip, take), tenant, batch_id)
 
     async def get_workers(self) -> list[WorkerInfo]:
         """Workers that show signs of life, or did until a moment ago."""
@@ -85,10 +85,10 @@ class Looks(ABC):
 
     async def get_schedules(self, tenant: str, skip: int = 0, take: int = 50) -> list[ScheduleInfo]:
         """A tenant's schedules, by id; at most 1,000 at a time."""
-        return await self._looking().schedules(tenant, *_page(skip, take))
+        return await self._looking().schedules(tenant_name(tenant), *_page(skip, take))
 
     async def get_schedules_count(self, tenant: str) -> int:
-        return await self._looking().count_schedules(tenant)
+        return await self._looking().count_schedules(tenant_name(tenant))
 
     async def is_paused(self) -> bool:
         return await self._looking().is_paused()

@@ -6,11 +6,22 @@ import re
 
 from taskproc.errors import InvalidName
 
-__all__ = ["FAIR", "LOCALS", "is_fair", "is_private", "parse", "queue_name", "schedule_name", "tenant_name"]
+__all__ = [
+    "FAIR",
+    "LOCALS",
+    "is_fair",
+    "is_private",
+    "parse",
+    "queue_name",
+    "schedule_name",
+    "scope_text",
+    "tenant_name",
+]
 
 FAIR = "[fair]"
 _NAME = re.compile(r"[A-Za-z0-9_.@|+=/-]{1,128}")
 LOCALS = "<locals>"
+LONGEST_SCOPE = 1_000  # characters
 LONGEST_CALL = 500  # characters
 LONGEST_SHOWN = 200  # characters of a wrong name in a message
 _OUTCOMES = frozenset({"success", "failed", "canceled", "complete"})
@@ -35,6 +46,16 @@ def tenant_name(name: str) -> str:
 def schedule_name(name: str) -> str:
     """`name`, when it is a valid schedule id; InvalidName otherwise."""
     return _check("schedule", name, name)
+
+
+def scope_text(scope: str) -> str:
+    """`scope`, when it can be kept with a batch or schedule; InvalidName otherwise."""
+    if not isinstance(scope, str) or len(scope) > LONGEST_SCOPE:
+        raise InvalidName(
+            f"scope={repr(scope)[:LONGEST_SHOWN]} must be a str of at most {LONGEST_SCOPE:,} characters: it says what "
+            'the batch or schedule is for, as in "Import 42"'
+        )
+    return scope
 
 
 def is_fair(queue: str) -> bool:

@@ -14,14 +14,14 @@ from taskproc.batch import Batch, BatchContext, Build, OpenBatches, Upload, fill
 from taskproc.blocking import Blocking
 from taskproc.calls import Aliases, Calls
 from taskproc.connection import Connection, connect
-from taskproc.context import TaskContext
+from taskproc.context import TaskContext, is_below_task_of
 from taskproc.dead_letters import for_dead_tasks
 from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, UnknownTask
 from taskproc.executor import Executor, JsonExecutor
 from taskproc.looking import Looking
 from taskproc.looks import Looks
 from taskproc.models import ScheduleData, TaskData
-from taskproc.names import queue_name, tenant_name
+from taskproc.names import queue_name, scope_text, tenant_name
 from taskproc.options import OnOptions, Options
 from taskproc.schedules import Declared, Schedules, cron_of_valid
 from taskproc.scopes import Scopes, as_scopes
@@ -189,11 +189,16 @@ class TaskProcessor(Looks):
         if self._worker_ended is not None and self._worker is not None:
             await self._worker_ended.wait()
 
-    async def stop(self) -> None:
-        """Ends `run()`, and returns when it has ended."""
+    def request_stop(self) -> None:
+        """Begins what `stop()` does and returns at once, as a signal handler must."""
         if self._worker is not None:
             self._worker.stop()
-        await self.ended()
+
+    async def stop(self) -> None:
+        """Ends `run()`, and returns when it has ended; at once inside a task of its own, which has to end first."""
+        self.request_stop()
+        if not is_below_task_of(self):
+            await self.ended()
 
     async def _execute(self, ctx: TaskContext) -> None:
         if self._scopes is None:
@@ -279,6 +284,7 @@ class TaskProcessor(Looks):
     def new_batch(self, queue: str | None, tenant: str | None, scope: str) -> tuple[Batch, Upload]:
         """A batch to be filled, and what sends it."""
         queue = None if queue is None else queue_name(queue)
+        scope = scope_text(scope)
         create = {"queue": queue or self.settings.default_queue, "scope": scope}
         return self._part_of_batch(queue, tenant, uuid.uuid4().hex, create)
 

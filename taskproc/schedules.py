@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskproc.cron import Cron
 from taskproc.errors import InvalidSchedule, TaskProcessorError
 from taskproc.models import ScheduleData
-from taskproc.names import schedule_name, tenant_name
+from taskproc.names import schedule_name, scope_text, tenant_name
 from taskproc.options import LONGEST, SHORTEST, Options, milliseconds
 from taskproc.records import DueSchedule, ScheduleRecord
 
@@ -66,7 +66,7 @@ class Schedules:
         record = ScheduleRecord(
             tenant=tenant,
             queue=task.queue,
-            scope=schedule.scope,
+            scope=scope_text(schedule.scope),
             cron=schedule.cron,
             timezone=schedule.timezone,
             seconds=int(settings.use_cron_seconds),

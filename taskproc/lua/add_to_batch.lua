@@ -17,7 +17,7 @@ end
 
 -- What is to be answered without adding anything.
 local function answer()
-  local batch = redis.call('HMGET', key, 'tenant', 'cancel')
+  local batch = read_hash(key, 'tenant', 'cancel')
   if batch[1] and batch[1] ~= chunk.tenant or not batch[1] and not chunk.create then
     return 'missing'
   elseif has_chunk(chunk.name) then

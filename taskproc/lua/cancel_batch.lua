@@ -2,7 +2,7 @@
 -- KEYS: meta
 -- arg: batch, tenant?
 -- returns: '1' when it is canceling or canceled now; '' when it is unknown, another tenant's or ended otherwise
-local batch = redis.call('HMGET', batch_key(arg.batch), 'tenant', 'cancel', 'end')
+local batch = read_hash(batch_key(arg.batch), 'tenant', 'cancel', 'end')
 if not batch[1] or arg.tenant and batch[1] ~= arg.tenant then
   return ''
 elseif batch[2] then

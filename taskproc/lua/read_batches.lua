@@ -5,7 +5,7 @@
 local ids = arg.ids or redis.call('ZREVRANGE', P .. ':batches:' .. arg.tenant, arg.skip, arg.skip + arg.take - 1)
 local rows = {}
 for _, id in ipairs(ids) do
-  local batch = redis.call('HMGET', batch_key(id),
+  local batch = read_hash(batch_key(id),
     'tenant', 'scope', 'start', 'end', 'total', 'done', 'failed', 'canceled', 'duration', 'cancel')
   if batch[1] then
     rows[#rows + 1] = { id, unpack(batch, 1, 10) }

@@ -106,7 +106,7 @@ class Producer:
         opened = self._processor._open
         assert opened is not None
         try:
-            return int(await send(opened.connection.commands, "WAIT", self.replicas, 200)) >= self.replicas
+            return int(await send(opened.connection.commands, 1, "WAIT", self.replicas, 200)) >= self.replicas
         except (redis.RedisError, OSError):
             return False
 

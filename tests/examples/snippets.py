@@ -76,6 +76,7 @@ def given(settings: MakeSettings, stack: AsyncExitStack) -> dict[str, Any]:
 async def _running(processor: TaskProcessor) -> AsyncGenerator[None]:
     async with processor, asyncio.TaskGroup() as group:
         running = group.create_task(processor.run())
+        await asyncio.sleep(0)  # lets it begin, so that it can be stopped
         yield
         await processor.stop()
         await running

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 from taskproc import TaskProcessor, TaskProcessorSettings
 from taskproc.scripts import scripts

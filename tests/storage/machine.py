@@ -24,11 +24,11 @@ from tests.storage.steps import (
 from tests.storage.store import TIMEOUT, done, new_chunk
 
 Disturbance = Literal["late", "rewound", "settle", "extend", "resync", "beat", "leave", "register"]
-Twist = Literal["append", "cancel", "cancel task", "extend", "resync", "overdue"]
+Twist = Literal["append", "cancel", "cancel task", "extend", "settle", "resync", "overdue"]
 Duty = Literal["reap", "tend", "overdue", "open", "abandon", "clean"]
 
 twists: st.SearchStrategy[Twist] = st.sampled_from(
-    ["append", "cancel", "cancel", "cancel task", "extend", "resync", "overdue"]
+    ["append", "cancel", "cancel", "cancel task", "extend", "settle", "resync", "overdue"]
 )
 queues = st.sampled_from([QUEUES, QUEUES, (FAIR,), ("low", FAIR), ("default",)])
 
@@ -225,13 +225,17 @@ class StorageMachine(Producing):
                 self.add_chunk(new_chunk(batch, producer=self.name("a"), new=False), KINDS[:1], WAITING[:1])
             case "cancel":
                 self.cancel_batch(batch)
+                self.exchange(worker, 1, (FAIR,))
                 self.walk(batch, 2)
+                self.exchange(worker, 1, (FAIR,))
             case "cancel task":
                 self.cancel_task(pick(self.ids("l"), number) or batch)
             case "extend":
                 self.extend(number, 1_000 if number % 2 else 90_000)
+            case "settle":
+                self.settle([pick(self.stale(), number) or ("t0", "w0:1")], "done")
             case "resync":
-                self.resync(worker, 1, self.model.workers[worker].nonce - number % 2)
+                self.resync(worker, number % 3, self.model.workers[worker].nonce - (number % 4 == 0))
             case "overdue":
                 self.wait(70_000)
                 self.beat(*self.workers())

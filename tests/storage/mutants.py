@@ -12,51 +12,79 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     "a continuation stays held after it has started": ("  redis.call('UNLINK', key)\n  for _, id", "  for _, id"),
     "a continuation counts in its batch": ("return not awaited and batch_of(id) or nil", "return batch_of(id)"),
     "a canceled batch keeps continuations": (
-        "    elseif outcome == 'canceled' then\n      redis.call('UNLINK', task_key(id))\n", ""
+        "    elseif outcome == 'canceled' then\n      redis.call('UNLINK', task_key(id))\n",
+        "",
     ),
     "a tenant stays in the ring without tasks": ("    redis.call('ZREM', queue_key(queue, 'turns'), tenant)\n", ""),
     "a canceled task costs its tenant the turn": ("elseif (leased > 0 or passed) and ", "elseif "),
-    "a tenant is not moved behind the others": ("      take_turn(queue, tenant)\n    end\n    if passed", "    end\n    if passed"),
+    "a tenant is not moved behind the others": (
+        "      take_turn(queue, tenant)\n    end\n    if passed",
+        "    end\n    if passed",
+    ),
     "the lease of a dead worker stays": ("  redis.call('ZREM', queue_key(task[3], 'leased'), id)\n", ""),
-    "a task stays in the set of a dead worker": ("  redis.call('SREM', P .. ':worker:' .. worker .. ':tasks', id)\n", ""),
+    "a task stays in the set of a dead worker": (
+        "  redis.call('SREM', P .. ':worker:' .. worker .. ':tasks', id)\n",
+        "",
+    ),
     "what ends under a cancel counts as it ended": (
         "  if is_withdrawn(attempt.id, attempt.awaited, attempt.cancel_requested) then",
         "  if attempt.cancel_requested then",
     ),
     "a retried dead task stays failed": ("    redis.call('HINCRBY', batch_key(batch), 'failed', -1)\n", ""),
     "a dead task of a canceled batch runs again": (
-        "if wanted and not is_canceled(counted_in(id, task[4])) and", "if wanted and"
+        "if wanted and not is_canceled(counted_in(id, task[4])) and",
+        "if wanted and",
     ),
     "a batch that runs again is cleaned up": ("  redis.call('ZREM', P .. ':ended', batch)\n", ""),
     "a dropped task stays counted as ready": (
-        "dropped[name].count = dropped[name].count + 1", "dropped[name].count = dropped[name].count"
+        "dropped[name].count = dropped[name].count + 1",
+        "dropped[name].count = dropped[name].count",
     ),
     "a chunk is added twice": ("  elseif has_chunk(chunk.name) then\n    return 'ok'\n", ""),
-    "a chunk is added after one that was lost": ("  elseif chunk.previous and not has_chunk(chunk.previous) then\n    return 'broken'\n", ""),
+    "a chunk is added after one that was lost": (
+        "  elseif chunk.previous and not has_chunk(chunk.previous) then\n    return 'broken'\n",
+        "",
+    ),
     "a batch of another tenant is extended": ("if batch[1] and batch[1] ~= chunk.tenant or", "if"),
     "a task is enqueued twice": ("if redis.call('EXISTS', task_key(task.id)) == 0 then", "if true then"),
-    "a late fetch is served": (
-        "  elseif tonumber(worker[1] or 0) >= request.nonce then\n    return 'late'\n", ""
-    ),
+    "a late fetch is served": ("  elseif tonumber(worker[1] or 0) >= request.nonce then\n    return 'late'\n", ""),
     "a silent worker is served": ("  elseif alive_until <= now then\n    return 'silent'\n", ""),
-    "a worker taken for dead comes back": ("ZSCORE', KEYS[2], arg.worker) and not is_dead", "ZSCORE', KEYS[2], arg.worker)"),
+    "a worker taken for dead comes back": (
+        "ZSCORE', KEYS[2], arg.worker) and not is_dead",
+        "ZSCORE', KEYS[2], arg.worker)",
+    ),
     "a fetch is served while paused": ("    return 'paused'\n", "    return 'ok'\n"),
-    "a task of a canceled batch is handed out": ("elseif is_canceled(counted_in(id, record.w)) then", "elseif false then"),
+    "a task of a canceled batch is handed out": (
+        "elseif is_canceled(counted_in(id, record.w)) then",
+        "elseif false then",
+    ),
     "a due task stays delayed": ("  call_many('ZREM', queue_key(queue, 'delayed'), ids)\nend", "end"),
     "a delayed task starts early": ("'delayed'), '-inf', now, 'LIMIT'", "'delayed'), '-inf', now + 500, 'LIMIT'"),
-    "a lost lease is extended": ("  if task[1] == 'l' and task[2] == lease.token then\n    redis", "  if task[1] == 'l' then\n    redis"),
+    "a lost lease is extended": (
+        "  if task[1] == 'l' and task[2] == lease.token then\n    redis",
+        "  if task[1] == 'l' then\n    redis",
+    ),
     "an extension makes a lease shorter": ("'XX', 'GT', now + lease.ms", "'XX', now + lease.ms"),
-    "resync takes a later fetch back": (" and (not token or nonce_of(token) <= arg.nonce) then", " then"),
+    "a late resync is heeded": ("if tonumber(worker[1] or 0) > arg.nonce then", "if false then"),
     "resync takes back what the worker knows": ("if not known[id] and (", "if ("),
     "two suspects go to one worker": ("if suspect or holder and", "if holder and"),
     "a task may kill any number of workers": ("if recoveries < arg.max_recoveries then", "if true then"),
     "everybody is dead after an outage": ("  return now < hold\n", "  return false\n"),
     "an overdue attempt is not counted": ("redis.call('HINCRBY', task_key(id), 'f', 1)", "0"),
-    "what is given back goes to the end": ("put_back(id, queue, tenant, 0, true)", "put_back(id, queue, tenant, 0, false)"),
+    "what is given back goes to the end": (
+        "put_back(id, queue, tenant, 0, true)",
+        "put_back(id, queue, tenant, 0, false)",
+    ),
     "a canceled task is canceled for ever": ("    redis.call('ZREM', P .. ':canceled', id)\n", ""),
     "the walk forgets delayed tasks": ("    append(delayed, task[2], id)\n", ""),
-    "cleaning up forgets continuations": ("    redis.call('UNLINK', task_key(id))\n  end\n  redis.call('UNLINK', batch_key", "  end\n  redis.call('UNLINK', batch_key"),
-    "an abandoned batch stays open": ("    cancel(batch)\n  end\n  redis.call('ZREM', KEYS[2], entry)", "  end\n  redis.call('ZREM', KEYS[2], entry)"),
+    "cleaning up forgets continuations": (
+        "    redis.call('UNLINK', task_key(id))\n  end\n  redis.call('UNLINK', batch_key",
+        "  end\n  redis.call('UNLINK', batch_key",
+    ),
+    "an abandoned batch stays open": (
+        "    cancel(batch)\n  end\n  redis.call('ZREM', KEYS[2], entry)",
+        "  end\n  redis.call('ZREM', KEYS[2], entry)",
+    ),
 }
 """What is wrong with each: the text of the scripts that is replaced, and what stands there instead."""
 

@@ -44,7 +44,9 @@ class Producing(Steps):
         last=st.booleans(),
         slip=st.sampled_from(["", "", "tenant", "lost"]),
     )
-    def add_to_batch(self, number: int, tasks: list[NewTask], continuations: list[NewTask], last: bool, slip: str) -> None:  # noqa: FBT001
+    def add_to_batch(
+        self, number: int, tasks: list[NewTask], continuations: list[NewTask], last: bool, slip: str
+    ) -> None:  # noqa: FBT001
         """The next chunk of a producer that has begun, or the first of one that appends."""
         id_ = pick(sorted(self.model.batches), number)
         if id_ is None:

@@ -158,7 +158,9 @@ class Steps(RuleBasedStateMachine):
         self.same([one.failures < one.retries for one in reply.fetched], [True] * len(tasks))
         self.same({(task.id, task.token) for task in tasks}.intersection(self.leases), set())
         self.leases += [(task.id, task.token) for task in tasks]
-        self.same(reply.dues, [min((task.due for task in self.model.in_state("d", one)), default=None) for one in queues])
+        self.same(
+            reply.dues, [min((task.due for task in self.model.in_state("d", one)), default=None) for one in queues]
+        )
         self.same(reply.more, False)
         self.check()
         return tasks
