@@ -72,6 +72,20 @@ class Driver:
         """The reply to a command that only reads, repeated like a script."""
         return await self.repeat(lambda: send(self._client, self._patience, *words))
 
+    async def subscribe(self, channel: str) -> None:
+        """Subscribes to a channel and ends it: an error when that is not allowed."""
+
+        async def subscribe() -> None:
+            pubsub: Any = self._client.pubsub()  # the driver types half of it
+            try:
+                async with asyncio.timeout(self._patience):
+                    await pubsub.subscribe(channel)
+                    await pubsub.get_message(timeout=self._patience)
+            finally:
+                await pubsub.aclose()
+
+        await self.repeat(subscribe)
+
     async def repeat(self, request: Callable[[], Awaitable[T]], subject: str | None = None) -> T:
         """What the request gives, repeated while it fails for reasons that pass."""
         tries = _Tries(self._address, self._timeout)

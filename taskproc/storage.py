@@ -65,6 +65,19 @@ class Storage:
                 f"{SCHEMA}: use another prefix, or the version that wrote them"
             )
 
+    async def check_access(self) -> None:
+        """ConfigurationError naming what a worker needs and the server's user may not do."""
+        denied: list[bytes] = await self.driver.run("check_access")
+        if denied:
+            commands = ", ".join(sorted({command.decode().lower() for command in denied}))
+            raise ConfigurationError(
+                f"the server's user may not do what a worker does: {commands}. Give it the commands, keys and channels "
+                "that docs/connections.md lists."
+            )
+        await self.driver.command("PING")
+        await self.driver.command("BLPOP", self.keys.none, 0.001)
+        await self.driver.subscribe(self.keys.events)
+
     # Producing
 
     async def enqueue(self, sendings: Sequence[Sending]) -> int:

@@ -40,7 +40,8 @@ end
 
 -- A record without which no worker can run the task, and no script move it.
 local function is_sound(record)
-  return record.t and record.c and record.d and tonumber(record.n) and tonumber(record.i) and tonumber(record.e)
+  local has_numbers = tonumber(record.n) and tonumber(record.i) and tonumber(record.e) and tonumber(record.f or 0)
+  return record.q and record.t and record.c and record.d and has_numbers
 end
 
 -- An attempt's task goes back into its queue; `...` are fields that its record gets.
@@ -57,7 +58,7 @@ end
 -- Ends the lease that a worker has on a task; what is then to become of it, `otherwise` says, unless it was canceled.
 local function revoke(id, worker, otherwise)
   local task = read_task(id, 's', 'l', 'q', 't', 'w', 'k')
-  local holds = task[1] == 'l' and worker_of(task[2]) == worker
+  local holds = task[1] == 'l' and task[2] and task[3] and worker_of(task[2]) == worker
   redis.call('SREM', P .. ':worker:' .. worker .. ':tasks', id)
   if not holds then
     return

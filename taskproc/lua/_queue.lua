@@ -51,19 +51,22 @@ local function uncount_ready(queue, tenant, count)
   end
 end
 
--- Collects tasks that become ready, by queue and tenant, for one push each.
-local ready = {}
+-- Collects tasks that become ready, by list, for one push each, in the order of their coming.
+local ready, pushes = {}, {}
 local function make_ready(queue, tenant, id, at_head)
-  local name = queue .. ':' .. tenant .. (at_head and ':head' or '')
-  ready[name] = ready[name] or { queue = queue, tenant = tenant, at_head = at_head, ids = {} }
+  local name = ready_key(queue, tenant) .. (at_head and ':head' or '')
+  if not ready[name] then
+    ready[name] = { queue = queue, tenant = tenant, at_head = at_head, ids = {} }
+    pushes[#pushes + 1] = ready[name]
+  end
   table.insert(ready[name].ids, id)
 end
 
 local function flush_ready()
-  for _, group in pairs(ready) do
+  for _, group in ipairs(pushes) do
     push_ready(group.queue, group.tenant, group.ids, group.at_head)
   end
-  ready = {}
+  ready, pushes = {}, {}
 end
 
 -- When the first delayed task of a queue falls due, if there is one.

@@ -36,6 +36,13 @@ local function read_task(id, ...)
   return read_hash(task_key(id), ...)
 end
 
+-- Counts up a field, from nothing if it is damaged.
+local function increment(id, name)
+  local value = (tonumber(read_task(id, name)[1]) or 0) + 1
+  redis.call('HSET', task_key(id), name, value)
+  return value
+end
+
 local function write_task(id, task, data, state)
   local fields = { 's', state, 'q', task.q, 't', task.t, 'c', task.c, 'd', data, 'e', now, 'n', task.n, 'i', task.i }
   for _, name in ipairs({ 'p', 'x', 'w', 'y', 'z', 'm', 'g', 'v', 'b' }) do

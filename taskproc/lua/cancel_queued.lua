@@ -7,7 +7,9 @@ local delayed = {}
 
 local function cancel_one(id)
   local task = read_task(id, 's', 'q', 't', 'w')
-  if task[1] == 'r' then
+  if not task[2] or not task[3] then
+    return
+  elseif task[1] == 'r' then
     drop_ready(id, task[2], task[3], task[4])
   elseif task[1] == 'd' then
     append(delayed, task[2], id)

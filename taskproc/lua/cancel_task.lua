@@ -4,7 +4,7 @@
 -- returns: '1' when it is, or will be, canceled; '' when it is unknown, dead or another tenant's
 local task = read_task(arg.id, 's', 'q', 't', 'w')
 local state, queue, tenant, awaited = task[1], task[2], task[3], task[4]
-if not state or state == 'x' or arg.tenant and tenant ~= arg.tenant then
+if not state or not queue or not tenant or state == 'x' or arg.tenant and tenant ~= arg.tenant then
   return ''
 end
 pass_memory_limit()

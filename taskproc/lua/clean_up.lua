@@ -14,6 +14,7 @@ local function remove(batch)
   redis.call('ZREM', KEYS[2], batch)
 end
 
+pass_memory_limit()
 local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - arg.retention, 'LIMIT', 0, arg.limit)
 for _, batch in ipairs(expired) do
   remove(batch)

@@ -20,7 +20,7 @@ local seen = {}
 
 local function accept(position, settlement)
   local task = read_task(settlement.id, 's', 'l', 'q', 't', 'w', 'k', 'f', 'u')
-  if task[1] ~= 'l' or task[2] ~= settlement.token or seen[settlement.id] then
+  if task[1] ~= 'l' or task[2] ~= settlement.token or not task[3] or seen[settlement.id] then
     settled[position] = 'stale'
     return
   end
@@ -29,7 +29,7 @@ local function accept(position, settlement)
   accepted[#accepted + 1] = {
     position = position, settlement = settlement,
     id = settlement.id, queue = task[3], tenant = task[4], awaited = task[5], cancel_requested = task[6],
-    failures = tonumber(task[7] or 0), unknown_since = task[8],
+    failures = tonumber(task[7]) or 0, unknown_since = task[8],
   }
 end
 
@@ -104,7 +104,7 @@ end
 
 -- Fetching -----------------------------------------------------------------------------------------------------------
 
-local FIELDS = { 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'g', 'b', 'o', 'v' }
+local FIELDS = { 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'g', 'b', 'o', 'v', 'q' }
 local fetched = {}
 local token = request.worker .. ':' .. string.format('%.0f', request.nonce)
 
@@ -124,7 +124,7 @@ local function lease(queue, tasks)
     end
     local batch = batch_of(task.id)
     local scope = batch and look_up(batch).scope or ''
-    fetched[#fetched + 1] = { task.id, queue, scope, unpack(task.record, 1, #FIELDS - 2) }
+    fetched[#fetched + 1] = { task.id, queue, scope, unpack(task.record, 1, #FIELDS - 3) }
   end
 end
 
@@ -132,7 +132,7 @@ end
 -- at a time, so that no innocent one dies with it.
 local suspect = nil
 local function is_suspect(id, recoveries)
-  if tonumber(recoveries or 0) < math.max(request.max_recoveries - 1, 1) then
+  if (tonumber(recoveries) or 0) < math.max(request.max_recoveries - 1, 1) then
     return false
   end
   local other = redis.call('HGET', P .. ':worker:' .. request.worker, 'suspect')
@@ -178,6 +178,7 @@ local function sort_out(ids)
 end
 
 local function bury_unsound(queue, task)
+  redis.call('HSET', task_key(task.id), 'q', queue)
   bury(task.id, queue, task.record.w, {
     type = 'MalformedTask', message = 'its record in Redis is damaged', traceback = '',
   })

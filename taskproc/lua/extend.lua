@@ -7,7 +7,7 @@ pass_memory_limit()
 for number, lease in ipairs(arg.leases) do
   local task = read_task(lease.id, 's', 'l', 'q')
   held[number] = ''
-  if task[1] == 'l' and task[2] == lease.token then
+  if task[1] == 'l' and task[2] == lease.token and task[3] then
     redis.call('ZADD', queue_key(task[3], 'leased'), 'XX', 'GT', now + lease.ms, lease.id)
     held[number] = '1'
   end

@@ -4,7 +4,7 @@
 -- returns: '1' when there is more to do;
 --   [[id, queue, scope of its batch, fields of the record…] of tasks dead-lettered as lost]
 local function take_back(id, queue, tenant, awaited)
-  local recoveries = redis.call('HINCRBY', task_key(id), 'o', 1)
+  local recoveries = increment(id, 'o')
   if recoveries < arg.max_recoveries then
     put_back(id, queue, tenant, 0, false)
     return

@@ -23,7 +23,7 @@ end
 pass_memory_limit()
 for _, id in ipairs(redis.call('SMEMBERS', key .. ':tasks')) do -- at most max_workers
   local token = read_task(id, 'l')[1]
-  if not known[id] and (not token or nonce_of(token) <= arg.nonce) then
+  if not known[id] and (not token or (nonce_of(token) or 0) <= arg.nonce) then
     revoke(id, arg.worker, give_back)
   end
 end

@@ -7,9 +7,9 @@ local GRACE = 2000 -- ms after the lease's end, in which its worker reports the 
 local more = false
 
 local function overdue(id, queue, tenant, awaited)
-  local failures = redis.call('HINCRBY', task_key(id), 'f', 1)
+  local failures = increment(id, 'f')
   local task = read_task(id, 'n', 'g')
-  if failures < tonumber(task[1] or 0) then
+  if failures < (tonumber(task[1]) or 0) then
     put_back(id, queue, tenant, 0, false)
   elseif arg.deadletter and (arg.deadletter_unique or not task[2]) then
     bury(id, queue, awaited, {
@@ -26,9 +26,9 @@ local function end_overdue(queue)
   local key = queue_key(queue, 'leased')
   local ids = redis.call('ZRANGEBYSCORE', key, '-inf', now - GRACE, 'LIMIT', 0, arg.limit)
   for _, id in ipairs(ids) do
-    local token = read_task(id, 'l')[1]
-    if token then
-      revoke(id, worker_of(token), overdue)
+    local worker = worker_of(read_task(id, 'l')[1] or '')
+    if worker then
+      revoke(id, worker, overdue)
     end
     redis.call('ZREM', key, id)
   end

@@ -16,8 +16,8 @@ from taskproc.cli.app import app as taskproc_cli
 from tests.kit.processes import ROOT
 
 VARIABLE = re.compile(r"\bTASKPROC_([A-Z_]+)\b")
-EXEC_FORM = re.compile(r'\[("[^"\n]+"(?:, *"[^"\n]+")*)\]')
-"""A command as Docker and Kubernetes take it: `["taskproc", "worker", "myapp:app"]`."""
+EXEC_FORM = re.compile(r'\[("(?:taskproc|uvicorn)"(?:, *"[^"\n]+")*)\]')
+"""A command of ours as Docker and Kubernetes take it: `["taskproc", "worker", "myapp:app"]`."""
 
 
 def commands(console: str) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -20,8 +21,9 @@ class Proxy:
     be called from anywhere and have taken effect when they return.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.server_port = port
+        self._tls = tls
         self.port = 0
         self.dropped = 0
         self._drops: dict[str, int] = {}
@@ -32,8 +34,8 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where clients connect to."""
-        return f"redis://{_HOST}:{self.port}/0"
+        """Where clients connect to; encrypted, if the proxy was given certificates."""
+        return f"{'rediss' if self._tls else 'redis'}://{_HOST}:{self.port}/0"
 
     @property
     def connections(self) -> int:
@@ -83,7 +85,7 @@ class Proxy:
         self._stop = asyncio.Event()
         self._open = asyncio.Event()
         self._open.set()
-        server = await asyncio.start_server(self._accept, _HOST, 0)
+        server = await asyncio.start_server(self._accept, _HOST, 0, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()

@@ -13,8 +13,9 @@ from tests.kit.servers import HOST, Server
 from tests.kit.waiting import block_until
 
 MASTER = "tests"
-DOWN_AFTER = 500  # ms without an answer after which a Sentinel takes the master for dead
-FAILOVER_TIMEOUT = 1500  # ms; when they have elected nobody, they try again after twice this time
+DOWN_AFTER = 500, 2000, 2000  # ms without an answer after which each Sentinel takes the master for dead: one is first, …
+QUORUM = 1  # … and may begin at once, so that the votes are not split; a majority must vote for it all the same
+FAILOVER_TIMEOUT = 3000  # ms
 _QUICK = {"INFO-PERIOD": 100, "PUBLISH-PERIOD": 100, "PING-PERIOD": 100, "ASK-PERIOD": 100}
 _PUBLISH_PERIOD = 2000  # Sentinels take back a master that has not been announced for four of these
 _SLOTS = 16384
@@ -36,9 +37,10 @@ def info(server: Server, section: str) -> dict[str, str]:
 class Sentinel(Server):
     """Watches a master; it needs a configuration file, in which it keeps what it knows."""
 
-    def __init__(self, master: Server) -> None:
+    def __init__(self, master: Server, down_after: int) -> None:
         super().__init__()
         self._master = master
+        self._down_after = down_after
 
     def arguments(self) -> list[str]:
         file = self.directory / "sentinel.conf"
@@ -47,8 +49,8 @@ class Sentinel(Server):
                 f"port {self.port}",
                 f"bind {HOST}",
                 f"dir {self.directory}",
-                f"sentinel monitor {MASTER} {HOST} {self._master.port} 2",
-                f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER}",
+                f"sentinel monitor {MASTER} {HOST} {self._master.port} {QUORUM}",
+                f"sentinel down-after-milliseconds {MASTER} {self._down_after}",
                 f"sentinel failover-timeout {MASTER} {FAILOVER_TIMEOUT}",
             ]
             file.write_text("\n".join(lines) + "\n")
@@ -130,7 +132,7 @@ def sentinel3(**options: str | int) -> Generator[Watched]:
         for replica in servers[1:]:
             command(replica, "REPLICAOF", HOST, servers[0].port)
         block_until(lambda: all(map(_is_linked, servers[1:])), 10, "replicas that follow")
-        watched = Watched(servers, [stack.enter_context(Sentinel(servers[0])) for _ in range(3)])
+        watched = Watched(servers, [stack.enter_context(Sentinel(servers[0], after)) for after in DOWN_AFTER])
         watched.await_ready()
         yield watched
 

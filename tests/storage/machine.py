@@ -21,7 +21,7 @@ from tests.storage.steps import (
     picks,
     waiting,
 )
-from tests.storage.store import TIMEOUT, done, new_chunk
+from tests.storage.store import TIMEOUT, done, new_chunk, new_task
 
 Disturbance = Literal["late", "rewound", "settle", "extend", "resync", "beat", "leave", "register"]
 Twist = Literal["append", "cancel", "cancel task", "extend", "settle", "resync", "overdue"]
@@ -210,7 +210,7 @@ class StorageMachine(Producing):
             fetched = [(task.id, task.token) for task in self.exchange(worker, 2, QUEUES)]
             if step < len(twists):
                 self.twist(twists[step], worker, batch, number)
-            self.settle(fetched, *results)
+            self.settle([*fetched, *fetched[:1]], *results)
             self.wait(600)
         for id_ in self.ids("x"):
             self.retry_dead(self.model.tasks[id_].queue, [id_])
@@ -224,8 +224,9 @@ class StorageMachine(Producing):
             case "append":
                 self.add_chunk(new_chunk(batch, producer=self.name("a"), new=False), KINDS[:1], WAITING[:1])
             case "cancel":
+                self.add(new_task(queue=FAIR), new_task(queue=FAIR, tenant="bolt"))
                 self.cancel_batch(batch)
-                self.exchange(worker, 1, (FAIR,))
+                self.exchange(worker, 2, QUEUES)
                 self.walk(batch, 2)
                 self.exchange(worker, 1, (FAIR,))
             case "cancel task":
@@ -235,7 +236,10 @@ class StorageMachine(Producing):
             case "settle":
                 self.settle([pick(self.stale(), number) or ("t0", "w0:1")], "done")
             case "resync":
-                self.resync(worker, number % 3, self.model.workers[worker].nonce - (number % 4 == 0))
+                self.add(new_task())
+                nonce = self.model.workers[worker].nonce
+                self.resync(worker, 2, nonce - 1)
+                self.resync(worker, number % 3, nonce)
             case "overdue":
                 self.wait(70_000)
                 self.beat(*self.workers())

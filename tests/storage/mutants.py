@@ -70,7 +70,7 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     "two suspects go to one worker": ("if suspect or holder and", "if holder and"),
     "a task may kill any number of workers": ("if recoveries < arg.max_recoveries then", "if true then"),
     "everybody is dead after an outage": ("  return now < hold\n", "  return false\n"),
-    "an overdue attempt is not counted": ("redis.call('HINCRBY', task_key(id), 'f', 1)", "0"),
+    "an overdue attempt is not counted": ("increment(id, 'f')", "0"),
     "what is given back goes to the end": (
         "put_back(id, queue, tenant, 0, true)",
         "put_back(id, queue, tenant, 0, false)",

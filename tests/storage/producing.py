@@ -25,13 +25,10 @@ class Producing(Steps):
     @rule(tasks=kinds, again=st.booleans(), number=picks)
     def enqueue(self, tasks: list[NewTask], again: bool, number: int) -> None:  # noqa: FBT001
         """New tasks; or a late copy of an old request: the task runs again if it has ended."""
-        named = [structs.replace(task, id=self.name("t")) for task in tasks[:3]]
+        self.add(*tasks[:3])
         old = pick(list(self.singles.values()), number)
-        named += [old] if again and old is not None else []
-        if named:
-            self.singles |= {task.id or "": task for task in named}
-            self.same(self.store.enqueue(*named), self.model.enqueue(named))
-            self.repeat(lambda: self.store.enqueue(*named))
+        if again and old is not None:
+            self.same(self.store.enqueue(old), self.model.enqueue([old]))
 
     @rule(tasks=kinds, continuations=waiting, tenant=st.sampled_from(TENANTS), last=st.booleans())
     def new_batch(self, tasks: list[NewTask], continuations: list[NewTask], tenant: str, last: bool) -> None:  # noqa: FBT001

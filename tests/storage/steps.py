@@ -185,6 +185,14 @@ class Steps(RuleBasedStateMachine):
         self.same(done(self.storage.settle(worker, settlements)), self.model.settle(settlements))
         self.repeat(lambda: done(self.storage.settle(worker, settlements)))
 
+    def add(self, *tasks: NewTask) -> None:
+        """Enqueues single tasks, and again."""
+        named = [structs.replace(task, id=self.name("t")) for task in tasks]
+        if named:
+            self.singles |= {task.id or "": task for task in named}
+            self.same(self.store.enqueue(*named), self.model.enqueue(named))
+            self.repeat(lambda: self.store.enqueue(*named))
+
     def add_chunk(self, chunk: Chunk, tasks: Sequence[NewTask], continuations: Sequence[NewTask]) -> str:
         owned = [structs.replace(task, tenant=chunk.tenant) for task in tasks]
         owned_waiting = [structs.replace(task, tenant=chunk.tenant) for task in continuations]

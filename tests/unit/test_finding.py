@@ -4,12 +4,9 @@ import importlib
 import os
 import subprocess
 import sys
-import textwrap
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 import hypothesis
 import pytest
@@ -17,84 +14,12 @@ from hypothesis import strategies as st
 
 import taskproc
 from taskproc import background
-from taskproc.calls import Calls, ref
-from taskproc.errors import MalformedTask, NotAllowed, UnknownTask
+from taskproc.errors import MalformedTask, UnknownTask
 from taskproc.finding import Finder, Target
 
 HERE = __name__
 reexported = subprocess.run
 T = TypeVar("T")
-
-SHOP = {
-    "__init__.py": "",
-    "jobs.py": """
-        import functools, os, subprocess
-        from os import system
-        from subprocess import Popen, run
-        from shop.util import Helper, helper
-        from taskproc import background
-
-        def work(n): ...
-        async def awork(n): ...
-        def _private(): ...
-
-        @background
-        def marked(): ...
-
-        def __getattr__(name):
-            raise RuntimeError("the module's __getattr__ was run")
-
-        class Jobs(Helper):
-            @staticmethod
-            def static(): ...
-            @classmethod
-            def clsm(cls): ...
-            def instance(self): ...
-            @property
-            def prop(self): raise RuntimeError("the property was run")
-            def __call__(self): ...
-            shell = staticmethod(subprocess.run)
-            boxed = staticmethod(os.system)
-            class Nested:
-                @staticmethod
-                def deep(): ...
-
-        partial = functools.partial(work, 1)
-        wrapped = functools.wraps(subprocess.run)(lambda: None)
-        instance = Jobs()
-        number = 7
-        """,
-    "util.py": """
-        def helper(): ...
-        class Helper:
-            @classmethod
-            def inherited(cls): ...
-        """,
-    "trap.py": "raise SystemExit('imported')",
-    "__main__.py": "raise SystemExit('imported')",
-    "broken.py": "raise RuntimeError('on import')",
-    "_hidden.py": "def work(): ...",
-    "other/__init__.py": "",
-    "other/_inner.py": "def work(): ...",
-}
-
-
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """A package that can be imported, and is not yet."""
-    for name, code in SHOP.items():
-        file = tmp_path / "shop" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(textwrap.dedent(code))
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    for name in imported_of_shop():
-        del sys.modules[name]
-
-
-def imported_of_shop() -> set[str]:
-    """The modules of the package that are imported."""
-    return {name for name in sys.modules if name.partition(".")[0] in ("shop", "shopping")}
 
 
 class Sends(Protocol):
@@ -338,109 +263,6 @@ def test_a_name_is_looked_up_once() -> None:
         patch.setitem(sys.modules, "late_module", module)
         vars(module)["job"] = job
         assert one.find("late_module:job").function is job
-
-
-@pytest.mark.usefixtures("shop")
-def test_allowed_modules_are_imported_and_their_own_functions_run() -> None:
-    """Functions, static and class methods that a module of an allowed package defines, or has from another such one."""
-    one = finder(allowed=("shop",))
-    assert found(one.find("shop.jobs:work")) == ("function", "")
-    assert imported_of_shop() == {"shop", "shop.jobs", "shop.util"}
-    assert found(one.find("shop.jobs:awork")) == ("function", "")
-    assert found(one.find("shop.jobs:marked")) == ("function", "")
-    assert found(one.find("shop.jobs:helper")) == ("function", "")
-    assert found(one.find("shop.jobs:Jobs.static")) == ("static", "Jobs")
-    assert found(one.find("shop.jobs:Jobs.clsm")) == ("class", "Jobs")
-    assert found(one.find("shop.jobs:Jobs.inherited")) == ("class", "Jobs")
-    assert found(one.find("shop.jobs:Jobs.Nested.deep")) == ("static", "Nested")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "system",
-        "run",
-        "os.system",
-        "subprocess.run",
-        "Popen.communicate",
-        "Popen.kill",
-        "partial",
-        "wrapped",
-        "instance",
-        "instance.static",
-        "number",
-        "nope",
-        "nope.nope",
-        "Jobs",
-        "Jobs.instance",
-        "Jobs.prop",
-        "Jobs.shell",
-        "Jobs.boxed",
-        "background",
-        "functools.wraps",
-        "functools.partial.func",
-    ],
-)
-@pytest.mark.usefixtures("shop")
-def test_what_an_allowed_module_has_from_elsewhere_is_refused(path: str) -> None:
-    """Re-exported functions, partials, instances, properties and attributes are UnknownTask; no code of them is run."""
-    with pytest.raises(UnknownTask):
-        finder(allowed=("shop",)).find(f"shop.jobs:{path}")
-
-
-@pytest.mark.usefixtures("shop")
-def test_no_module_outside_of_those_allowed_is_imported() -> None:
-    """A name that only begins like an allowed package, or lies above it, is not imported."""
-    for call in ("shop:work", "shopping:work", "shop.jobs_more:work", "sho:work"):
-        with pytest.raises(UnknownTask, match="does not know"):
-            finder(allowed=("shop.jobs",)).find(call)
-    assert imported_of_shop() == set()
-
-
-@pytest.mark.usefixtures("shop")
-def test_private_modules_are_imported_only_when_they_are_named() -> None:
-    """`allowed_modules` means public modules, unless it says the private one itself."""
-    for call in ("shop._hidden:work", "shop.other._inner:work"):
-        with pytest.raises(UnknownTask, match="does not know"):
-            finder(allowed=("shop",)).find(call)
-    assert imported_of_shop() == set()
-    assert finder(allowed=("shop._hidden",)).find("shop._hidden:work").kind == "function"
-    assert finder(allowed=("shop.other._inner",)).find("shop.other._inner:work").kind == "function"
-
-
-@pytest.mark.usefixtures("shop")
-def test_a_module_that_cannot_be_imported_here_may_be_elsewhere() -> None:
-    """A missing module, and one that raises when it is imported, are UnknownTask with the reason."""
-    one = finder(allowed=("shop",))
-    with pytest.raises(UnknownTask, match=r"cannot import shop\.nope: ModuleNotFoundError"):
-        one.find("shop.nope:work")
-    with pytest.raises(UnknownTask, match=r"cannot import shop\.broken: RuntimeError\('on import'\)"):
-        one.find("shop.broken:work")
-    with pytest.raises(UnknownTask, match=r"cannot import shop\.jobs\.work: "):
-        one.find("shop.jobs.work:deeper")
-
-
-@pytest.mark.usefixtures("shop")
-def test_what_may_be_enqueued_is_found_and_what_is_not_found_may_not() -> None:
-    """Both sides agree on each name of the module."""
-    module: Any = importlib.import_module("shop.jobs")
-    calls = Calls([], ["shop"])
-    for function in (module.work, module.helper, module.Jobs.static, module.Jobs.clsm, module.Jobs.inherited):
-        assert calls.find(calls.name(function).call).function is calls.name(function).function
-    assert calls.name(ref(module.Jobs).clsm).call == "shop.jobs:Jobs.clsm"
-    for function in (
-        module.run,
-        module.system,
-        module.wrapped,
-        module.Jobs.shell,
-        module.Jobs.instance,
-        module.partial,
-    ):
-        with pytest.raises(NotAllowed):
-            calls.name(function)
-    hidden: Any = importlib.import_module("shop._hidden")
-    with pytest.raises(NotAllowed, match="is not marked"):
-        calls.name(hidden.work)
 
 
 def test_names_of_private_bases_do_not_serve() -> None:
