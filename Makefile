@@ -12,9 +12,11 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.docs-installed
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 
-.PHONY: help setup run test check fmt lua-lint clean
+.PHONY: help setup run test check fmt lua-lint docs docs-serve clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +45,12 @@ fmt: $(INSTALLED) ## format the Python code and mend what ruff can mend
 lua-lint: $(INSTALLED) ## luacheck alone, each script with what is put in front of it
 	$(PY) -m tools.lua_lint
 
+docs: $(DOCS_INSTALLED) ## build the documentation site into build/site; every warning is an error
+	$(MKDOCS) build --strict
+
+docs-serve: $(DOCS_INSTALLED) ## show it at http://127.0.0.1:$(PORT) while it is written
+	$(MKDOCS) serve --dev-addr 127.0.0.1:$(PORT)
+
 clean: ## remove what was built and cached; .venv stays
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -50,6 +58,10 @@ clean: ## remove what was built and cached; .venv stays
 $(INSTALLED): pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
 	$(PY) -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(PY) -m pip install --quiet --group docs
 	@touch $@
 
 $(PY):

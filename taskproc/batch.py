@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from taskproc.sending import Sender
     from taskproc.storage import Sending, Storage
 
-__all__ = ["Batch", "BatchContext", "BatchOn", "Build", "ContinueOn", "OpenBatches", "build_now", "fill"]
+__all__ = ["Batch", "BatchContext", "BatchOn", "Build", "ContinueOn", "OpenBatches", "Upload", "build_now", "fill"]
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
@@ -144,8 +144,8 @@ class Upload:
 
     @property
     def is_full(self) -> bool:
-        """Whether a whole chunk is collected."""
-        return len(self.tasks) >= MOST_TASKS
+        """Whether a whole chunk is collected, by number or by size."""
+        return len(self.tasks) >= MOST_TASKS or sum(len(data) for _, data in self.tasks) >= MOST_BYTES
 
     async def send_full(self, *, everything: bool = False) -> None:
         """Sends chunks that are full, or everything collected; the batch stays open."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from taskproc.processor import TaskProcessor
     from taskproc.records import Attempt
 
-__all__ = ["CURRENT", "AttemptOutcome", "Lease", "TaskContext", "current_task", "from_ms"]
+__all__ = ["CURRENT", "AttemptOutcome", "Lease", "TaskContext", "current_task", "enter", "from_ms", "is_below_task_of"]
 
 AttemptOutcome = Literal["done", "failed", "canceled", "released"]
 

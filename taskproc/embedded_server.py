@@ -27,6 +27,8 @@ from types import FrameType
 if sys.platform != "win32":
     import fcntl
 
+__all__ = ["ANSWER_LIMIT", "LOAD_LIMIT", "LOG", "READY", "SERVER_LOCK", "SOCKET", "SUPERVISOR_LOCK", "USERS_LOCK"]
+
 USERS_LOCK, SUPERVISOR_LOCK, SERVER_LOCK = "users.lock", "supervisor.lock", "server.lock"
 SOCKET, LOG = "server.sock", "server.log"
 

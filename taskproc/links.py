@@ -66,7 +66,7 @@ def _connecting(where: str) -> Generator[None]:
     except (AuthenticationError, AuthorizationError, Unreached):
         raise
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        text = str(error)
+        text = str(error).rstrip(".")
         raise Unreached(text if where in text else f"{where}: {text}") from error
 
 

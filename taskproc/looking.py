@@ -45,7 +45,8 @@ class Looking:
         return _batch_info(rows[0]) if rows else None
 
     async def batches(self, tenant: str, skip: int, take: int) -> list[BatchInfo]:
-        rows = await self._driver.run("read_batches", arg={"tenant": tenant, "skip": skip, "take": min(take, 1000)})
+        arg = {"tenant": tenant, "skip": skip, "take": min(take, 1000)}
+        rows = await self._driver.run("read_batches", arg=arg) if take else []
         return [_batch_info(row) for row in rows]
 
     async def count_batches(self, tenant: str) -> int:
@@ -63,17 +64,29 @@ class Looking:
         if is_fair(queue) and tenant is None:
             return await self._in_turn(queue, skip, take)
         key = self._keys.ready(queue, tenant if is_fair(queue) else None)
-        return await self._select(self._list(key), "ready", skip, take, tenant)
+        page = self._pages("LRANGE", key)
+        if tenant is None and await self._command("LLEN", key) == await self._count(queue):
+            return await self._slice(page, "ready", skip, take)
+        return await self._select(page, "ready", skip, take, tenant)
+
+    async def _count(self, queue: str) -> int:
+        """How many tasks are ready; the list is longer by what was canceled."""
+        return int(await self._command("HGET", self._keys.counts(queue), "*") or 0)
 
     async def delayed(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
         """Those due first, first."""
-        return await self._select(self._index(self._keys.delayed(queue), "ZRANGE"), "delayed", skip, take, tenant)
+        page = self._pages("ZRANGE", self._keys.delayed(queue))
+        if tenant is None:
+            return await self._slice(page, "delayed", skip, take)
+        return await self._select(page, "delayed", skip, take, tenant)
 
     async def dead(
         self, queue: str, skip: int, take: int, tenant: str | None, batch: str | None = None
     ) -> list[TaskInfo]:
         """Those that died last, first."""
-        page = self._index(self._keys.dead(queue), "ZREVRANGE")
+        page = self._pages("ZREVRANGE", self._keys.dead(queue))
+        if tenant is None and batch is None:
+            return await self._slice(page, "dead", skip, take)
         return await self._select(page, "dead", skip, take, tenant, batch=batch)
 
     async def dead_ids(self, queue: str, skip: int, take: int, until: int) -> list[str]:
@@ -105,6 +118,10 @@ class Looking:
         seconds, micros = await self._command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
+    async def _slice(self, page: Page, state: TaskState, skip: int, take: int) -> list[TaskInfo]:
+        """What stands at these positions of an index that holds nothing else."""
+        return [task for task in await self.tasks(await page(skip, take)) if task.state == state]
+
     async def _select(
         self, page: Page, state: TaskState, skip: int, take: int, tenant: str | None, *, batch: str | None = None
     ) -> list[TaskInfo]:
@@ -124,15 +141,10 @@ class Looking:
                 break
         return selected[skip : skip + take]
 
-    def _list(self, key: str) -> Page:
+    def _pages(self, command: str, key: str) -> Page:
         async def page(position: int, count: int) -> list[str]:
-            return [id_.decode() for id_ in await self._command("LRANGE", key, position, position + count - 1)]
-
-        return page
-
-    def _index(self, key: str, command: str) -> Page:
-        async def page(position: int, count: int) -> list[str]:
-            return [id_.decode() for id_ in await self._command(command, key, position, position + count - 1)]
+            found = await self._command(command, key, position, position + count - 1) if count else []
+            return [id_.decode() for id_ in found]
 
         return page
 
@@ -142,7 +154,7 @@ class Looking:
             return []
         tenants: list[bytes] = await self._command("ZRANGE", self._keys.turns(queue), 0, skip + take - 1)
         first = (skip + take) // max(len(tenants), 1) + 1
-        pages = [self._list(self._keys.ready(queue, name.decode())) for name in tenants]
+        pages = [self._pages("LRANGE", self._keys.ready(queue, name.decode())) for name in tenants]
         lanes = deque(_Lane(self.tasks, page, min(first, PAGE)) for page in pages)
         taken: list[TaskInfo] = []
         while lanes and len(taken) < skip + take:
@@ -166,9 +178,8 @@ class Looking:
         ready, delayed, dead = [
             len(await of(name, 0, sys.maxsize, tenant)) for of in (self.ready, self.delayed, self.dead)
         ]
-        running = len(
-            await self._select(self._index(self._keys.leased(name), "ZRANGE"), "leased", 0, sys.maxsize, tenant)
-        )
+        leased = self._pages("ZRANGE", self._keys.leased(name))
+        running = len(await self._select(leased, "leased", 0, sys.maxsize, tenant))
         return QueueInfo(name=name, length=ready, running=running, delayed=delayed, deadletter=dead)
 
     async def queue_names(self) -> AsyncGenerator[list[str]]:

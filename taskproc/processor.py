@@ -176,6 +176,7 @@ class TaskProcessor(Looks):
             ended.set()
 
     async def _work(self, opened: _Open, worker: Worker) -> None:
+        await opened.storage.check_access()
         await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
         await worker.run()
 

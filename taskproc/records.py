@@ -184,7 +184,7 @@ def attempt_from(row: Sequence[Any], token: str) -> Attempt:
         queue.decode(),
         (scope or batch_scope).decode(),
         tenant.decode(),
-        call.decode(),
+        call.decode(errors="replace"),
         data,
         CALL if topic is None else topic.decode(),
         int(enqueued),

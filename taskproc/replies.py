@@ -60,8 +60,8 @@ def _refusal(error: Exception) -> str | None:
         return "wants a password: name user and password in `redis`, as in redis://user:password@host:6379/0"
     if isinstance(error, AuthenticationError | AuthorizationError) or _code(error) in REFUSED:
         return (
-            f"refuses this user: {text}. Check user and password in `redis`, and what the user may do "
-            "(docs/connections.md lists the commands it needs)."
+            f"refuses this user: {text}. Check user and password in `redis`, and what the user may do: "
+            "docs/connections.md lists the commands, keys and channels that it needs."
         )
     if _REFUSED_IN_SCRIPT.search(text):
         return (

@@ -56,20 +56,23 @@ class _Asking(ABC):
         }
 
     def __call__(self) -> Host:
-        order, reasons, refusal = list(self._known), list[str](), None
+        order, reasons = list(self._known), list[str]()
+        refusal: Exception | None = None
+        last: Exception | None = None
         for position, host in enumerate(order, 1):
             try:
                 found, others = self._ask(host)
             except (RedisError, OSError) as error:
                 reasons.append(f"{host[0]}:{host[1]}: {str(error).rstrip('.')}")
                 refusal = error if isinstance(error, AuthenticationError | NoPermissionError) else refusal
+                last = error
                 continue
             current = {*others, *self._seeds}
             turned = [one for one in order[position:] + order[:position] if one in current]
             self._known = list(dict.fromkeys([*turned, *others]))
             return found
         kind = Unreached if refusal is None else AuthenticationError
-        raise kind(f"{self._nobody} ({'; '.join(reasons)})") from refusal
+        raise kind(f"{self._nobody} ({'; '.join(reasons)})") from (refusal or last)
 
     @abstractmethod
     def _ask(self, host: Host) -> tuple[Host, list[Host]]:

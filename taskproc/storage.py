@@ -23,7 +23,7 @@ from taskproc.records import (
     attempt_from,
 )
 
-__all__ = ["AddedToBatch", "Exchange", "Sending", "Storage"]
+__all__ = ["OPEN_FOR_MS", "AddedToBatch", "Exchange", "Sending", "Storage"]
 
 SCHEMA = "1"
 OPEN_FOR_MS = 60_000  # an unsealed batch whose producer gives no sign for so long is canceled

@@ -6,22 +6,25 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, cast
+from typing import Any, ParamSpec, cast
 from weakref import WeakKeyDictionary
 
 import fastapi
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from taskproc import TaskProcessor, TaskProcessorSettings
+from taskproc import ScheduleData, TaskProcessor, TaskProcessorSettings
+from taskproc.calls import Aliases
 from taskproc.errors import ConfigurationError
 from taskproc.scopes import as_scopes
 from taskproc_fastapi.container import container_resources, container_scopes, satisfy
 from taskproc_fastapi.graph import AnyContainer, AnyProvider
 
-__all__ = ["FastAPI", "add_task_processor", "add_task_processor_executor"]
+__all__ = ["FastAPI", "add_schedule", "add_task_processor", "add_task_processor_executor", "extend_fastapi"]
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 Settings = TaskProcessorSettings | Callable[[Any], TaskProcessorSettings] | TaskProcessor
 Services = Mapping[type[Any], AnyProvider | Callable[[], object]]
@@ -35,6 +38,7 @@ def add_task_processor(
     container: AnyContainer | None = None,
     scopes: object | None = None,
     services: Services | None = None,
+    aliases: Aliases | None = None,
 ) -> TaskProcessor:
     """Gives the app a processor, which is connected from startup to shutdown; routes get it as `Tasks`.
 
@@ -49,15 +53,12 @@ def add_task_processor(
     At startup: the processor connects, the container's resources open, the lifespans of the app and of its routers
     start, then the executor does; at shutdown all that in reverse. Nothing happens before, when the module is imported.
 
+    `aliases` lead from old names of code to what it is now, see `TaskProcessor`.
+
     ConfigurationError when the app has a processor already, or what is given does not go together.
     """
-    if app in _plugins:
-        raise ConfigurationError("this app has a task processor already: call add_task_processor() once for each app")
-    if container is not None and scopes is not None:
-        raise ConfigurationError("container= and scopes= both say where services come from: pass one of them")
-    if services is not None and container is None:
-        raise ConfigurationError("services= names providers of a dependency-injector container: pass container= too")
-    processor = _processor(settings, container)
+    _check(app, container, scopes, services)
+    processor = _processor(settings, container, aliases)
     if container is not None:
         scopes = container_scopes(container, services)
         satisfy(container, TaskProcessor, processor)
@@ -67,6 +68,15 @@ def add_task_processor(
     plugin.attach(app)
     app.state.task_processor = processor
     return processor
+
+
+def _check(app: fastapi.FastAPI, container: object, scopes: object, services: object) -> None:
+    if app in _plugins:
+        raise ConfigurationError("this app has a task processor already: call add_task_processor() once for each app")
+    if container is not None and scopes is not None:
+        raise ConfigurationError("container= and scopes= both say where services come from: pass one of them")
+    if services is not None and container is None:
+        raise ConfigurationError("services= names providers of a dependency-injector container: pass container= too")
 
 
 def add_task_processor_executor(app: fastapi.FastAPI) -> None:
@@ -83,8 +93,20 @@ def add_task_processor_executor(app: fastapi.FastAPI) -> None:
     plugin.executes = True
 
 
+def add_schedule(
+    app: fastapi.FastAPI, schedule: ScheduleData, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """Declares a schedule of the app, see `TaskProcessor.add_schedule`: an app that starts its executor brings Redis up
+    to date with what its code declares. ConfigurationError when the app has no processor.
+    """
+    plugin = _plugins.get(app)
+    if plugin is None:
+        raise ConfigurationError("this app has no task processor: call add_task_processor() first")
+    plugin.processor.add_schedule(schedule, method, *args, **kwargs)
+
+
 class FastAPI(fastapi.FastAPI):
-    """`fastapi.FastAPI` with both methods declared for type checkers; at run time every FastAPI app has them."""
+    """`fastapi.FastAPI` with these methods declared for type checkers; at run time every FastAPI app has them."""
 
     def add_task_processor(
         self,
@@ -93,27 +115,37 @@ class FastAPI(fastapi.FastAPI):
         container: AnyContainer | None = None,
         scopes: object | None = None,
         services: Services | None = None,
+        aliases: Aliases | None = None,
     ) -> TaskProcessor:
         """See the function `add_task_processor`."""
-        return add_task_processor(self, settings, container=container, scopes=scopes, services=services)
+        return add_task_processor(
+            self, settings, container=container, scopes=scopes, services=services, aliases=aliases
+        )
 
     def add_task_processor_executor(self) -> None:
         """See the function `add_task_processor_executor`."""
         add_task_processor_executor(self)
 
+    def add_schedule(
+        self, schedule: ScheduleData, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """See the function `add_schedule`."""
+        add_schedule(self, schedule, method, *args, **kwargs)
+
 
 def extend_fastapi() -> None:
-    """Gives both methods to the stock `fastapi.FastAPI`."""
+    """Gives these methods to the stock `fastapi.FastAPI`."""
     stock: Any = fastapi.FastAPI
     stock.add_task_processor = add_task_processor
     stock.add_task_processor_executor = add_task_processor_executor
+    stock.add_schedule = add_schedule
 
 
 class _Plugin:
     """The part of an app's life that belongs to its processor."""
 
     def __init__(self, processor: TaskProcessor, container: AnyContainer | None) -> None:
-        self._processor = processor
+        self.processor = processor
         self._container = container
         self._started = False
         self.executes = False
@@ -153,13 +185,13 @@ class _Plugin:
         self._started = True
         try:
             async with AsyncExitStack() as stack:
-                if not self._processor.connected:
-                    await stack.enter_async_context(self._processor)
+                if not self.processor.connected:
+                    await stack.enter_async_context(self.processor)
                 if self._container is not None:
                     await stack.enter_async_context(container_resources(self._container))
                 state = await stack.enter_async_context(inner(app))
-                if self.executes and not self._processor.running:  # by another app of the processor
-                    await stack.enter_async_context(_executing(self._processor))
+                if self.executes and not self.processor.running:  # by another app of the processor
+                    await stack.enter_async_context(_executing(self.processor))
                 yield state
         finally:
             self._started = False
@@ -193,15 +225,17 @@ async def _run(processor: TaskProcessor) -> None:
         logger.critical("the executor has ended with an error: this process runs no more tasks", exc_info=True)
 
 
-def _processor(settings: Settings | None, container: AnyContainer | None) -> TaskProcessor:
+def _processor(settings: Settings | None, container: AnyContainer | None, aliases: Aliases | None) -> TaskProcessor:
     if isinstance(settings, TaskProcessor):
+        if aliases is not None:
+            raise ConfigurationError("aliases= belong to a processor: pass them where it is made")
         return settings
     if settings is None or isinstance(settings, TaskProcessorSettings):
-        return TaskProcessor(settings)
+        return TaskProcessor(settings, aliases=aliases)
     made: object = settings(container)
     if not isinstance(made, TaskProcessorSettings):
         raise ConfigurationError(f"settings={settings!r} returned {made!r}: it must return TaskProcessorSettings")
-    return TaskProcessor(made)
+    return TaskProcessor(made, aliases=aliases)
 
 
 def _give_scopes(processor: TaskProcessor, scopes: object) -> None:

@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import redis
 
-from tests.kit import Server, assert_no_leaks, delete_keys
+from tests.kit import Server, acl, assert_no_leaks, delete_keys
 
 if TYPE_CHECKING:
     from taskproc.settings import TaskProcessorSettings
@@ -27,7 +27,7 @@ class MakeSettings(Protocol):
 
 def pytest_configure() -> None:
     """A developer's own settings have no part in the tests, and a busy machine is no reason to fail one."""
-    for name in [name for name in os.environ if name.startswith("TASKPROC_") and name != "TASKPROC_TEST_SERVER"]:
+    for name in [name for name in os.environ if name.startswith("TASKPROC_") and not name.startswith("TASKPROC_TEST_")]:
         del os.environ[name]
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
@@ -62,9 +62,9 @@ def server() -> Generator[Server]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(server: Server) -> str:
-    """Where the session's server is."""
-    return server.url
+def redis_url(server: Server, client: redis.Redis) -> str:
+    """Where the session's server is; with TASKPROC_TEST_ACL=1 for a user who may do no more than the docs say."""
+    return acl.as_user(server.url, acl.create_user(client, "worker", "{*}")) if acl.is_wanted() else server.url
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from taskproc.settings import TaskProcessorSettings
 __all__ = ["Overrides", "load", "serve"]
 
 logger = logging.getLogger(__name__)
+
+ONE_PRESS = 0.3  # seconds: of Ctrl-C, which the terminal sends, and the reloader that heard it too
 
 Target = TaskProcessor | Any
 """A processor, or an ASGI app whose `state.task_processor` is one."""
@@ -95,6 +98,7 @@ class _Signals:
     def __init__(self, processor: TaskProcessor) -> None:
         self._processor = processor
         self._stopping: asyncio.Task[None] | None = None
+        self._since = -ONE_PRESS
 
     @property
     def received(self) -> bool:
@@ -111,11 +115,14 @@ class _Signals:
             asyncio.get_running_loop().remove_signal_handler(number)
 
     def _stop(self, number: int) -> None:
+        if time.monotonic() - self._since < ONE_PRESS:
+            return
         if self._stopping is not None:
             logger.warning("a second signal: ending at once; what runs goes back when the heartbeat is missed")
             os._exit(128 + number)
         grace = self._processor.settings.shutdown_grace.total_seconds()
         logger.info("stopping: running tasks have %g s to end; a second signal ends it at once", grace)
+        self._since = time.monotonic()
         self._stopping = asyncio.get_running_loop().create_task(self._processor.stop())
 
 

@@ -8,7 +8,7 @@ local looked_up = {}
 local function look_up(batch)
   if not looked_up[batch] then
     local found = read_hash(batch_key(batch), 'tenant', 'cancel', 'scope')
-    looked_up[batch] = { exists = found[1] ~= false, canceled = found[2] ~= false, scope = found[3] or '' }
+    looked_up[batch] = { exists = not not found[1], canceled = not not found[2], scope = found[3] or '' }
   end
   return looked_up[batch]
 end
@@ -45,13 +45,14 @@ end
 local function end_if_settled(batch)
   local key = batch_key(batch)
   local v = redis.call('HMGET', key, 'total', 'done', 'failed', 'canceled', 'hold', 'end', 'cancel')
-  if not v[1] or v[6] or tonumber(v[5] or 0) > 0 or v[1] - v[2] - v[3] - v[4] > 0 then
+  local done, failed, canceled = v[2] or 0, v[3] or 0, v[4] or 0
+  if not v[1] or v[6] or tonumber(v[5] or 0) > 0 or v[1] - done - failed - canceled > 0 then
     return
   end
   redis.call('HSET', key, 'end', now)
   redis.call('ZADD', P .. ':ended', now, batch)
   redis.call('ZREM', P .. ':canceled', batch)
-  fire(batch, v[7] and 'canceled' or tonumber(v[3]) > 0 and 'failed' or 'success')
+  fire(batch, v[7] and 'canceled' or tonumber(failed) > 0 and 'failed' or 'success')
 end
 
 -- An ended batch runs again.

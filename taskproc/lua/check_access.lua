@@ -27,8 +27,7 @@ local function try(command, ...)
   end
 end
 
-pass_memory_limit()
-local failure = try('PUBLISH', P .. ':events', '')
+local failure = try('HDEL', KEYS[1], '') or try('PUBLISH', P .. ':events', '') or try('TIME')
 for _, words in ipairs(TRIED) do
   failure = failure or try(words[1], none, unpack(words, 2))
   if denied[#denied] == 'UNLINK' then

@@ -3,7 +3,7 @@
 -- arg: retention (ms), limit
 -- returns: '1' when there is more to do
 local function remove(batch)
-  local tenant = redis.call('HGET', batch_key(batch), 'tenant')
+  local tenant = read_hash(batch_key(batch), 'tenant')[1]
   for _, id in ipairs(redis.call('LRANGE', batch_key(batch, 'then'), 0, 999)) do
     redis.call('UNLINK', task_key(id))
   end

@@ -130,14 +130,18 @@ end
 
 -- A task whose next take-back from a dead worker would be its last may be what kills them: a worker gets one such task
 -- at a time, so that no innocent one dies with it.
+local function may_kill(recoveries)
+  return (tonumber(recoveries) or 0) >= math.max(request.max_recoveries - 1, 1)
+end
+
 local suspect = nil
-local function is_suspect(id, recoveries)
-  if (tonumber(recoveries) or 0) < math.max(request.max_recoveries - 1, 1) then
+local function must_wait(id, recoveries)
+  if not may_kill(recoveries) then
     return false
   end
   local other = redis.call('HGET', P .. ':worker:' .. request.worker, 'suspect')
-  local holder = other and read_task(other, 's', 'l')
-  if suspect or holder and holder[1] == 'l' and worker_of(holder[2]) == request.worker then
+  local held = other and read_task(other, 's', 'l', 'o')
+  if suspect or held and held[1] == 'l' and worker_of(held[2]) == request.worker and may_kill(held[3]) then
     return true
   end
   suspect = id
@@ -168,7 +172,7 @@ local function sort_out(ids)
         kind = 'canceled'
       elseif record.v and now > tonumber(record.v) then
         kind = 'expired'
-      elseif is_suspect(id, record.o) then
+      elseif must_wait(id, record.o) then
         kind = 'suspects'
       end
       table.insert(found[kind], { id = id, record = record })

@@ -9,7 +9,7 @@ local function revive(id, tenant, awaited)
   redis.call('ZREM', queue_key(arg.queue, 'dead'), id)
   redis.call('HDEL', task_key(id), 'f', 'o', 'u', 'died', 'error_type', 'error_message', 'traceback')
   redis.call('HSET', task_key(id), 's', 'r', unpack(arg.retries and { 'n', arg.retries } or {}))
-  if batch and redis.call('EXISTS', batch_key(batch)) == 1 then
+  if batch and look_up(batch).exists then
     redis.call('HINCRBY', batch_key(batch), 'failed', -1)
     reopen(batch)
   end

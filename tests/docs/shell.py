@@ -5,7 +5,6 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import requires
 from typing import Any
 
 import typer

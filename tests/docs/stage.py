@@ -42,7 +42,12 @@ class Stage:
     """Runs one page."""
 
     def __init__(
-        self, page: Path, folder: Path, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str]
+        self,
+        page: Path,
+        folder: Path,
+        settings: MakeSettings,
+        monkeypatch: pytest.MonkeyPatch,
+        printed: Callable[[], str],
     ) -> None:
         self._page = page
         self._folder = folder
@@ -138,7 +143,7 @@ class Stage:
 
 
 def _shown(response: httpx.Response, *, pretty: bool) -> str:
-    assert response.status_code < 500, response.text  # noqa: PLR2004
+    assert response.status_code < 500, response.text
     return json.dumps(response.json(), indent=4) if pretty else response.text
 
 

@@ -11,17 +11,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from taskproc import TaskProcessorSettings
 from tests.conftest import MakeSettings
 from tests.examples.programs import script, uvicorn
+from tests.examples.settings_table import check_settings
 from tests.examples.snippets import BLOCK, blocks, given, run
 from tests.kit import block_until, process
 from tests.kit.processes import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SETTING = re.compile(r"^\| `(?P<name>\w+)` \| `(?P<variable>\w+)` \| (?:`(?P<default>.+?)`)? ?\|", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
 NOT_YET = {"app_name", "deadletter_unique_schedules", "use_cron_seconds"}
@@ -78,18 +76,7 @@ def test_the_program_without_fastapi_runs(tmp_path: Path) -> None:
 
 def test_the_table_has_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting is told with its environment variable and its default, as one would write it there."""
-    monkeypatch.chdir(ROOT / "docs")  # where there is no .env
-    plain = TaskProcessorSettings()
-    told = {found["name"]: found for found in SETTING.finditer(README)}
-    hooks = {name for name in TaskProcessorSettings.model_fields if name.startswith("on_")}
-    assert set(told) == set(TaskProcessorSettings.model_fields) - hooks - NOT_YET
-    assert all(f"`{hook}(" in README for hook in hooks)
-    for name, found in told.items():
-        monkeypatch.setenv(found["variable"], found["default"] or "[]")
-        assert getattr(TaskProcessorSettings(), name) == getattr(plain, name), name
-        monkeypatch.setenv(found["variable"], "?")
-        assert _differs(name, plain), f"{found['variable']} is not the variable of {name}"
-        monkeypatch.delenv(found["variable"])
+    check_settings(README, monkeypatch, left_out=NOT_YET)
 
 
 def test_links_lead_somewhere() -> None:
@@ -100,14 +87,6 @@ def test_links_lead_somewhere() -> None:
     for link in links:
         assert (ROOT / link["path"]).exists(), link[0]
         assert link["heading"] is None or link["heading"] in headings, link[0]
-
-
-def _differs(name: str, plain: TaskProcessorSettings) -> bool:
-    """Whether a setting takes notice of its variable, which is `?` now."""
-    try:
-        return bool(getattr(TaskProcessorSettings(), name) != getattr(plain, name))
-    except ValidationError:
-        return True
 
 
 def _headings() -> list[str]:

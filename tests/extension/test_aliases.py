@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from taskproc import ConfigurationError, NotAllowed, TaskProcessor, UnknownTask, background, factories, ref
+from taskproc import (
+    ConfigurationError,
+    NotAllowed,
+    TaskProcessor,
+    TaskProcessorSettings,
+    UnknownTask,
+    background,
+    factories,
+    ref,
+)
 from taskproc.calls import Calls
 from taskproc.marks import _places
 from tests.conftest import MakeSettings
@@ -87,50 +96,53 @@ def notes() -> list[str]:
     return NOTES
 
 
+async def enqueue_old(made: TaskProcessorSettings) -> str:
+    """A task of the old code; that is not there any more afterwards."""
+    with module("shop_old", OLD) as old:
+        async with TaskProcessor(made) as tasks:
+            return await tasks.enqueue(old.send, "bob")
+
+
 async def test_a_task_of_the_old_name_runs_in_the_new_code(settings: MakeSettings) -> None:
     """It was enqueued before the function was moved."""
-    async with TaskProcessor(settings()) as tasks:
-        with module("shop_old", OLD) as old:
-            task_id = await tasks.enqueue(old.send, "bob")
-        with module("shop_new", NEW):
-            async with running(tasks):
-                await gone(tasks, task_id)
+    task_id = await enqueue_old(settings())
+    with module("shop_new", NEW):
+        async with TaskProcessor(settings()) as tasks, running(tasks):
+            await gone(tasks, task_id)
     assert NOTES == ["new bob"]
 
 
 async def test_a_worker_without_the_alias_leaves_it_to_others(settings: MakeSettings) -> None:
     """An alias that is not deployed everywhere loses nothing."""
-    async with TaskProcessor(settings()) as tasks:
-        with module("shop_old", OLD) as old:
-            task_id = await tasks.enqueue(old.send, "bob")
-        async with running(tasks):
-            await wait_until(lambda: tasks.get_delayed_tasks("default"))
-        with module("shop_new", NEW):
-            async with running(tasks):
-                await gone(tasks, task_id)
+    task_id = await enqueue_old(settings())
+    async with TaskProcessor(settings()) as other, running(other):
+        await wait_until(lambda: other.get_delayed_tasks("default"))
+    with module("shop_new", NEW):
+        async with TaskProcessor(settings()) as tasks, running(tasks):
+            await gone(tasks, task_id)
     assert NOTES == ["new bob"]
 
 
 async def test_a_name_is_what_tasks_carry(settings: MakeSettings) -> None:
     """Old workers know new tasks by it, the new ones too; the defaults of the mark hold."""
-    async with TaskProcessor(settings()) as tasks:
-        with module("shop_new", NEW) as new:
+    with module("shop_new", NEW) as new:
+        async with TaskProcessor(settings()) as tasks:
             task_id = await tasks.enqueue(new.deliver_many, "bob")
             task = await tasks.get_task(task_id)
-            assert task is not None
-            assert task.call == "shop_old:send_many"
             async with running(tasks):
                 await gone(tasks, task_id)
-                first, NOTES[:] = NOTES[:], []
+            first, NOTES[:] = NOTES[:], []
             again = await tasks.enqueue(new.deliver_many, "eve")
-        with module("shop_old", OLD.replace("def send", "def send_many")):
-            async with running(tasks):
-                await gone(tasks, again)
+    with module("shop_old", OLD.replace("def send", "def send_many")):
+        async with TaskProcessor(settings()) as old, running(old):
+            await gone(old, again)
+    assert task is not None
+    assert task.call == "shop_old:send_many"
     assert (first, NOTES) == (["many bob"], ["old eve"])
 
 
 @pytest.mark.parametrize(
-    ("call", "note"),
+    "call, note",
     [
         ("app.mail:OldMailer.post", "mailer x"),
         ("app.mail:OldMailer.check", "check x"),
@@ -164,19 +176,17 @@ async def test_methods_of_services_and_classes(
             client.hset(f"{prefix}:task:{task_id}", "c", call)
             async with running(tasks):
                 await gone(tasks, task_id)
-    assert NOTES == [note]
+    assert [note] == NOTES
 
 
-@pytest.mark.parametrize(
-    "now", [os.system, ref(ModuleType).__init__, OSError, Mailer, Mailer.deliver, ref(Mailer).shout, eval]
-)
+@pytest.mark.parametrize("now", [os.getpid, OSError, Mailer, Mailer.deliver, ref(Mailer).shout, eval])
 def test_an_alias_allows_nothing(now: Callable[..., object]) -> None:
     """It leads to what may be run anyway: not to what is unmarked, not provided, private or built in."""
     try:
         calls = Calls([], (), {"app:old": now, "app:Old": now})
     except ConfigurationError:
         return  # no call could be named so
-    for call in ("app:old", "app:Old.shout", "app:Old.deliver", "app:Old.system"):
+    for call in ("app:old", "app:Old.shout", "app:Old.deliver", "app:Old.getpid"):
         with pytest.raises(UnknownTask):
             calls.find(call)
 
@@ -196,15 +206,14 @@ def test_what_has_the_name_now_is_found_first() -> None:
 
 async def test_a_dead_task_of_an_old_name_is_retried_under_the_alias(settings: MakeSettings) -> None:
     """The record stays as it is; a retry after the deploy of the alias runs it."""
-    async with TaskProcessor(settings(unknown_task_grace=timedelta(0))) as tasks:
-        with module("shop_old", OLD) as old:
-            task_id = await tasks.enqueue(old.send, "bob")
-        async with running(tasks):
-            assert (await died(tasks, task_id)).call == "shop_old:send"
-        with module("shop_new", NEW):
-            async with running(tasks):
-                assert await tasks.retry_dead_tasks("default") == 1
-                await gone(tasks, task_id)
+    made = settings(unknown_task_grace=timedelta(0))
+    task_id = await enqueue_old(made)
+    async with TaskProcessor(made) as other, running(other):
+        assert (await died(other, task_id)).call == "shop_old:send"
+    with module("shop_new", NEW):
+        async with TaskProcessor(made) as tasks, running(tasks):
+            assert await tasks.retry_dead_tasks("default") == 1
+            await gone(tasks, task_id)
     assert NOTES == ["new bob"]
 
 
@@ -233,9 +242,11 @@ def test_a_name_belongs_to_one_function() -> None:
         with module("shop_new", NEW):
             pass
         sys.modules["shop_new"] = ModuleType("shop_new")  # for the outer block to remove
-        with pytest.raises(ConfigurationError, match="is a name of shop_new:deliver and shop_newer:deliver"):
-            with module("shop_newer", NEW):
-                pass
+        with (
+            pytest.raises(ConfigurationError, match="is a name of shop_new:deliver and of shop_newer:deliver"),
+            module("shop_newer", NEW),
+        ):
+            pass
         background(aliases=["shop_old:send"])(_function("__main__:deliver"))
         assert _places["shop_old:send"] == "shop_new:deliver"
 
@@ -251,9 +262,12 @@ def test_a_script_gives_way_to_the_module_that_it_is() -> None:
 def test_a_name_must_not_be_where_something_else_is() -> None:
     """Tasks would run that instead."""
     code = NEW.replace('aliases=["shop_old:send"]', 'name="shop_old:send"')
-    with module("shop_old", OLD), module("shop_new", code) as new:
-        with pytest.raises(NotAllowed, match="its name 'shop_old:send' is where shop_old:send is"):
-            Calls([], ()).name(new.deliver)
+    with (
+        module("shop_old", OLD),
+        module("shop_new", code) as new,
+        pytest.raises(NotAllowed, match="its name 'shop_old:send' is where shop_old:send is"),
+    ):
+        Calls([], ()).name(new.deliver)
 
 
 def test_a_name_is_not_inherited() -> None:

@@ -20,7 +20,7 @@ NOTES: list[Any] = []
 class Book:
     """A service."""
 
-    notes: list[Any] = field(default_factory=list)
+    notes: list[Any] = field(default_factory=list[Any])
 
     async def write(self, what: Any, *, times: int = 1) -> None:
         self.notes += [what] * times
@@ -30,6 +30,7 @@ class Book:
 
 
 def note(*words: str) -> None:
+    """A function."""
     NOTES.extend(words)
 
 

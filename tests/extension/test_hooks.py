@@ -20,12 +20,21 @@ async def test_every_hook_sees_the_batch(settings: MakeSettings) -> None:
         assert batch is not None
         seen.append((name, batch))
 
+    async def start(ctx: TaskContext) -> None:
+        await look("start", ctx)
+
+    async def error(ctx: TaskContext, _error: BaseException) -> None:
+        await look("error", ctx)
+
+    async def end(ctx: TaskContext) -> None:
+        await look(f"end {ctx.outcome}", ctx)
+
     made = settings(
         retries=1,
         max_workers=1,
-        on_task_start=lambda ctx: look("start", ctx),
-        on_task_error=lambda ctx, _error: look("error", ctx),
-        on_task_end=lambda ctx: look(f"end {ctx.outcome}", ctx),
+        on_task_start=start,
+        on_task_error=error,
+        on_task_end=end,
     )
     async with working(made, jobs) as tasks:
         async with tasks.batch(scope="Import 42", tenant="acme") as batch:

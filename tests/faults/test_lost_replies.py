@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from taskproc import Batch, TaskContext, TaskProcessor, TaskProcessorSettings
+from taskproc.scripts import scripts
 from tests.conftest import MakeSettings
 from tests.faults.kit import sha
 from tests.kit import Proxy, Server, wait_until
@@ -15,7 +16,10 @@ from tests.worker.kit import MS, Jobs, ended, gone, processor_of, running, worki
 
 @pytest.fixture
 def proxy(server: Server) -> Generator[Proxy]:
-    """Stands between the processors of the test and the server."""
+    """Stands between processors and server, which knows all scripts: what it answers, it has carried out."""
+    with server.client() as client:
+        for script in scripts().values():
+            client.script_load(script.source)
     with Proxy(server.port) as started:
         yield started
 
@@ -68,6 +72,7 @@ async def test_lost_enqueues(settings: MakeSettings, proxy: Proxy) -> None:
         for number in range(50):
             async with losing(proxy, enqueue=1):
                 await tasks.enqueue(jobs.note, str(number))
+        assert (await tasks.get_queue("default")).length == 50
         async with running(tasks):
             await jobs.noted("49")
     assert jobs.notes == [str(number) for number in range(50)]
@@ -123,8 +128,10 @@ async def test_lost_pauses_and_dead_letter_calls(settings: MakeSettings, proxy: 
         async with tasks.batch() as batch:
             batch.enqueue(jobs.fail, "dead")
         await ended(tasks, batch.id)
+        await tasks.pause()
         async with losing(proxy, retry_dead=1):
             await tasks.retry_dead_tasks("default")
+        await tasks.resume()
         await wait_until(lambda: len(jobs.notes) == 2)
         assert (await ended(tasks, batch.id)).failed == 1
         async with losing(proxy, discard_dead=1):

@@ -9,7 +9,7 @@ import pytest
 from taskproc import StorageUnavailable, TaskProcessor, TaskProcessorSettings
 from tests.faults.kit import SECOND, sha
 from tests.kit import Proxy, Server, wait_until
-from tests.worker.kit import MS, Jobs, ended, gone, processor_of, working
+from tests.worker.kit import MS, Jobs, ended, gone, processor_of, running, working
 
 PASSWORD = "open-sesame"
 
@@ -66,7 +66,7 @@ async def test_tasks_that_end_while_redis_stands_still_are_settled_after_it(mort
 
 
 async def test_after_a_crash_work_goes_on(mortal: Server) -> None:
-    """Redis is killed and started again: what ran is settled, what waited runs, what comes is heard of, within 10 s."""
+    """Redis is killed and started again: what ended is settled, what waited runs, what comes is heard of, in 10 s."""
     jobs = Jobs()
     async with working(on(mortal, max_workers=5), jobs) as tasks:
         async with tasks.batch() as batch:
@@ -75,10 +75,10 @@ async def test_after_a_crash_work_goes_on(mortal: Server) -> None:
             batch.continue_with(jobs.note, "continuation")
         await wait_until(lambda: len(jobs.notes) == 5)
         mortal.kill()
+        jobs.go_on.set()
         await asyncio.sleep(1)
         mortal.start()
         back = time.monotonic()
-        jobs.go_on.set()
         outcome = await ended(tasks, batch.id, 10)
         await gone(tasks, await tasks.enqueue(jobs.note, "new"))
         await tasks.on(delay=100 * MS).enqueue(jobs.note, "delayed")
@@ -107,6 +107,37 @@ async def test_a_cut_off_worker_goes_on_when_it_is_reached_again(mortal: Server)
             await jobs.noted("running ends", "meanwhile", seconds=10)
             await gone(tasks, await tasks.enqueue(jobs.note, "after"))
     assert [word for word in jobs.notes if word.startswith("running")] == ["running begins", "running ends"]
+
+
+async def test_what_a_cut_off_worker_hands_in_late_is_refused(mortal: Server) -> None:
+    """Its tasks were taken over, and count once they are done there: not when it hands them in at last."""
+    lost, found = Jobs(), Jobs()
+    with Proxy(mortal.port) as proxy:
+        url = proxy.url.replace("redis://", f"redis://:{PASSWORD}@")
+        cut_off = on(mortal, redis=url, command_timeout=20 * SECOND, max_workers=10)
+        async with working(cut_off, lost) as first, processor_of(on(mortal), found) as second:
+            async with second.batch() as batch:
+                for number in range(10):
+                    batch.enqueue(lost.wait, str(number))
+            await wait_until(lambda: len(lost.notes) == 10)
+            [before] = await second.get_workers()
+            async with running(second):
+                proxy.blackhole()
+                await wait_until(lambda: len(found.notes) == 10, 10)
+                lost.go_on.set()  # it ends them, and says so into the void
+                await wait_until(lambda: len(lost.notes) == 20)
+                proxy.heal()
+                await wait_until(lambda: _joined_anew(second, before.id), 10)
+                halfway = await second.get_batch(batch.id)
+                assert halfway is not None
+                assert (halfway.done, halfway.remaining) == (0, 10)
+                found.go_on.set()
+                assert (await ended(first, batch.id)).done == 10
+
+
+async def _joined_anew(tasks: TaskProcessor, before: str) -> bool:
+    ids = [worker.id for worker in await tasks.get_workers()]
+    return len(ids) == 2 and before not in ids
 
 
 async def test_an_enqueue_without_redis_ends_in_time(mortal: Server) -> None:

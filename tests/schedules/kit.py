@@ -1,4 +1,4 @@
-"""What the tests of schedules share: schedules that fall due when a test says so, and a service that notes its cycles."""
+"""What the tests of schedules share: a clock that makes them fall due, and a service that notes its cycles."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taskproc import ScheduleData
+from taskproc import ScheduleData, TaskContext
 from tests.conftest import MakeSettings
 from tests.schedules.kit import SELDOM, Clock, Cycles, look, scheduled
 from tests.worker.kit import died, gone, processor_of, running, working
@@ -64,9 +64,11 @@ async def test_seconds_and_alternatives(settings: MakeSettings, clock: Clock) ->
     now = clock.now // 1000
     seconds = [(now + ahead) % 60 for ahead in (2, 4)]
     cron = " | ".join(f"{second} * * * * *" for second in reversed(seconds))
-    async with working(settings(use_cron_seconds=True), cycles) as tasks:
-        async with scheduled(tasks, ScheduleData(id="a", cron=cron), cycles.note):
-            await cycles.noted(2)
+    async with (
+        working(settings(use_cron_seconds=True), cycles) as tasks,
+        scheduled(tasks, ScheduleData(id="a", cron=cron), cycles.note),
+    ):
+        await cycles.noted(2)
     instants = [cycle.scheduled_for for cycle in cycles.notes]
     assert [instant.second for instant in instants if instant is not None] == seconds
 
@@ -74,17 +76,19 @@ async def test_seconds_and_alternatives(settings: MakeSettings, clock: Clock) ->
 async def test_after_a_pause_only_the_latest_missed_cycle_runs(settings: MakeSettings, clock: Clock) -> None:
     """While paused no cycle starts; of the five hours missed, the last one's does when work goes on."""
     cycles = Cycles()
-    async with working(settings(), cycles) as tasks:
-        async with scheduled(tasks, ScheduleData(id="hourly", cron="0 * * * *"), cycles.note):
-            await tasks.pause()
-            this_hour = clock.now // HOUR * HOUR
-            clock.fall_due("hourly", at=this_hour - 5 * HOUR)
-            await asyncio.sleep(0.3)
-            assert (await tasks.get_queue("default")).length == 0
-            await tasks.resume()
-            await cycles.noted(1)
-            await asyncio.sleep(0.2)
-            found = await look(tasks, "hourly")
+    async with (
+        working(settings(), cycles) as tasks,
+        scheduled(tasks, ScheduleData(id="hourly", cron="0 * * * *"), cycles.note),
+    ):
+        await tasks.pause()
+        this_hour = clock.now // HOUR * HOUR
+        clock.fall_due("hourly", at=this_hour - 5 * HOUR)
+        await asyncio.sleep(0.3)
+        assert (await tasks.get_queue("default")).length == 0
+        await tasks.resume()
+        await cycles.noted(1)
+        await asyncio.sleep(0.2)
+        found = await look(tasks, "hourly")
     assert [cycle.task_id for cycle in cycles.notes] == [f"hourly:{this_hour}"]
     assert found.next.timestamp() * 1000 == this_hour + HOUR
 
@@ -92,12 +96,14 @@ async def test_after_a_pause_only_the_latest_missed_cycle_runs(settings: MakeSet
 async def test_cycles_missed_while_no_worker_ran(settings: MakeSettings, clock: Clock) -> None:
     """A worker that starts runs the latest one, and the schedule keeps its rhythm."""
     cycles = Cycles()
-    async with processor_of(settings(), cycles) as tasks:
-        async with scheduled(tasks, ScheduleData(id="hourly", cron="30 * * * *"), cycles.note):
-            latest = (clock.now - HOUR // 2) // HOUR * HOUR + HOUR // 2
-            clock.fall_due("hourly", at=latest - 100 * HOUR)
-            async with running(tasks):
-                await cycles.noted(1)
+    async with (
+        processor_of(settings(), cycles) as tasks,
+        scheduled(tasks, ScheduleData(id="hourly", cron="30 * * * *"), cycles.note),
+    ):
+        latest = (clock.now - HOUR // 2) // HOUR * HOUR + HOUR // 2
+        clock.fall_due("hourly", at=latest - 100 * HOUR)
+        async with running(tasks):
+            await cycles.noted(1)
     assert [cycle.task_id for cycle in cycles.notes] == [f"hourly:{latest}"]
 
 
@@ -131,7 +137,7 @@ async def test_a_task_fetched_too_late_is_skipped(settings: MakeSettings, clock:
 async def test_a_retry_of_what_was_fetched_in_time_does_not_expire(settings: MakeSettings, clock: Clock) -> None:
     """`expire` is about the first fetch."""
     cycles = Cycles()
-    made = settings(retries=3, on_task_failed_delay=lambda _ctx, _left: timedelta(milliseconds=300))
+    made = settings(retries=3, on_task_failed_delay=_wait)
     schedule = ScheduleData(id="a", cron=SELDOM, expire=timedelta(milliseconds=200))
     async with working(made, cycles) as tasks, scheduled(tasks, schedule, cycles.fail):
         instant = clock.fall_due("a")
@@ -167,3 +173,6 @@ async def test_cycles_overlap_unless_unique(settings: MakeSettings, clock: Clock
         await gone(tasks, second)
     assert [cycle.task_id for cycle in cycles.notes] == ([first] if unique else [first, second])
 
+
+def _wait(_ctx: TaskContext, _retries_left: int) -> timedelta:
+    return timedelta(milliseconds=300)

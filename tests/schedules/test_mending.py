@@ -1,4 +1,4 @@
-"""What may happen to schedules from outside: damaged indexes, unreadable ones, other zone data, a server that is away."""
+"""What may happen to schedules from outside: damaged indexes, unknown zones, other zone data, a server that is away."""
 
 import asyncio
 import shutil
@@ -27,17 +27,17 @@ async def test_a_schedule_that_an_index_lost_comes_back(
 ) -> None:
     """A worker notices it at its next look; the schedule fires and is listed again."""
     cycles = Cycles()
-    async with working(settings(base_frequency=SOON), cycles) as tasks:
-        async with (
-            scheduled(tasks, ScheduleData(id="a", tenant="acme", cron=SELDOM), cycles.note),
-            scheduled(tasks, ScheduleData(id="b", tenant="acme", cron=SELDOM), cycles.note),
-        ):
-            client.hset(f"{prefix}:schedule:a", "next", clock.now + 300)
-            client.delete(f"{prefix}:{index}")
-            if index == "schedules:all":
-                client.zadd(f"{prefix}:schedules", {"a": clock.now + 300})
-            await cycles.noted(1)
-            await wait_until(lambda: _count(tasks, "acme", 2))
+    async with (
+        working(settings(base_frequency=SOON), cycles) as tasks,
+        scheduled(tasks, ScheduleData(id="a", tenant="acme", cron=SELDOM), cycles.note),
+        scheduled(tasks, ScheduleData(id="b", tenant="acme", cron=SELDOM), cycles.note),
+    ):
+        client.hset(f"{prefix}:schedule:a", "next", clock.now + 300)
+        client.delete(f"{prefix}:{index}")
+        if index == "schedules:all":
+            client.zadd(f"{prefix}:schedules", {"a": clock.now + 300})
+        await cycles.noted(1)
+        await wait_until(lambda: _count(tasks, "acme", 2))
     assert [cycle.schedule_id for cycle in cycles.notes] == ["a"]
 
 
@@ -95,6 +95,7 @@ async def test_an_instant_is_corrected_when_the_rules_of_its_zone_changed(
             with process(["-m", "tests.schedules.jobs"], env) as worker:
                 after = await wait_until(lambda: _next_unlike(tasks, before), 15, "another instant")
                 assert worker.terminate() == 0
+    assert after is not None
     assert after.astimezone(ZoneInfo("America/New_York")).hour == 12
     assert after > datetime.now(UTC)
     assert not (tmp_path / "journal").exists()
@@ -103,14 +104,16 @@ async def test_an_instant_is_corrected_when_the_rules_of_its_zone_changed(
 async def test_instants_are_corrected_while_paused(settings: MakeSettings, clock: Clock) -> None:
     """A pause holds back cycles, not this."""
     cycles = Cycles()
-    async with processor_of(settings(), cycles) as tasks:
-        async with scheduled(tasks, ScheduleData(id="a", cron=SELDOM), cycles.note):
-            right = (await look(tasks, "a")).next
-            clock.fall_due("a", at=clock.now + 86_400_000)
-            await tasks.pause()
-            async with running(tasks):
-                await wait_until(lambda: _is_next(tasks, right))
-            await tasks.resume()
+    async with (
+        processor_of(settings(), cycles) as tasks,
+        scheduled(tasks, ScheduleData(id="a", cron=SELDOM), cycles.note),
+    ):
+        right = (await look(tasks, "a")).next
+        clock.fall_due("a", at=clock.now + 86_400_000)
+        await tasks.pause()
+        async with running(tasks):
+            await wait_until(lambda: _is_next(tasks, right))
+        await tasks.resume()
     assert cycles.notes == []
 
 
@@ -120,17 +123,19 @@ async def test_after_an_outage_only_the_latest_missed_cycle_runs() -> None:
     late: list[float] = []
     with Server() as server, server.client() as client:
         made = TaskProcessorSettings(redis=server.url, use_cron_seconds=True)
-        async with working(made, cycles) as tasks:
-            async with scheduled(tasks, ScheduleData(id="tick", cron="* * * * * *"), cycles.note):
-                clock = Clock(client, made.prefix)
-                await cycles.noted(1)
-                server.freeze()
-                before = len(cycles.notes)
-                await asyncio.sleep(3.2)
-                server.thaw()
-                for number in range(before + 1, before + 4):
-                    await cycles.noted(number)
-                    late.append(clock.now / 1000 - _instants(cycles)[number - 1])
+        async with (
+            working(made, cycles) as tasks,
+            scheduled(tasks, ScheduleData(id="tick", cron="* * * * * *"), cycles.note),
+        ):
+            clock = Clock(client, made.prefix)
+            await cycles.noted(1)
+            server.freeze()
+            before = len(cycles.notes)
+            await asyncio.sleep(3.2)
+            server.thaw()
+            for number in range(before + 1, before + 4):
+                await cycles.noted(number)
+                late.append(clock.now / 1000 - _instants(cycles)[number - 1])
     instants = _instants(cycles)
     assert len(set(instants)) == len(instants)
     steps = [later - earlier for earlier, later in zip(instants[before - 1 :], instants[before:], strict=False)]

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import redis
 
-from taskproc import ScheduleData, TaskProcessor
+from taskproc import ScheduleData, TaskContext, TaskProcessor
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
 from tests.schedules.kit import SELDOM, Clock, Cycles, scheduled
@@ -35,7 +35,7 @@ async def test_cycles_are_skipped_while_one_runs(settings: MakeSettings, clock: 
 async def test_cycles_are_skipped_while_one_waits(settings: MakeSettings, clock: Clock) -> None:
     """Also while its task is ready in a queue that nobody serves, or delayed between two attempts."""
     cycles = Cycles()
-    made = settings(on_task_failed_delay=lambda _ctx, _left: timedelta(hours=1), retries=2)
+    made = settings(on_task_failed_delay=_an_hour, retries=2)
     async with working(made, cycles) as tasks, scheduled(tasks, UNIQUE, cycles.fail):
         task_id = await clock.pass_by("a")
         await wait_until(lambda: tasks.get_delayed_tasks("default"))
@@ -67,22 +67,21 @@ async def test_with_dead_letters_the_schedule_waits_for_somebody(
     """With `deadletter_unique_schedules` cycles are skipped until the dead task is retried, and done, or discarded."""
     cycles = Cycles()
     made = settings(retries=1, deadletter_unique_schedules=True)
-    async with working(made, cycles) as tasks:
-        async with scheduled(tasks, UNIQUE, cycles.fail):
-            dead = await clock.pass_by("a")
+    async with working(made, cycles) as tasks, scheduled(tasks, UNIQUE, cycles.fail):
+        dead = await clock.pass_by("a")
+        await died(tasks, dead)
+        assert await tasks.get_task(await clock.pass_by("a")) is None
+        assert not await tasks.trigger_schedule("a")
+        await tasks.upsert_schedule(UNIQUE, cycles.note)
+        assert await tasks.get_task(await clock.pass_by("a")) is None
+        if mend == "retry":
+            assert await tasks.retry_dead_tasks("default") == 1
+            await cycles.noted(2)
             await died(tasks, dead)
             assert await tasks.get_task(await clock.pass_by("a")) is None
-            assert not await tasks.trigger_schedule("a")
-            await tasks.upsert_schedule(UNIQUE, cycles.note)
-            assert await tasks.get_task(await clock.pass_by("a")) is None
-            if mend == "retry":
-                assert await tasks.retry_dead_tasks("default") == 1
-                await cycles.noted(2)
-                await died(tasks, dead)
-                assert await tasks.get_task(await clock.pass_by("a")) is None
-            assert await tasks.discard_dead_tasks("default") == 1
-            last = await clock.pass_by("a")
-            await gone(tasks, last)
+        assert await tasks.discard_dead_tasks("default") == 1
+        last = await clock.pass_by("a")
+        await gone(tasks, last)
     assert cycles.notes[-1].task_id == last
 
 
@@ -91,9 +90,12 @@ async def test_a_lost_task_does_not_block_by_default(
 ) -> None:
     """It is dead, for it is never discarded unasked, but the next cycle starts beside it."""
     cycles = Cycles()
-    async with working(settings(retries=1), cycles) as tasks, scheduled(tasks, UNIQUE, cycles.note):
-        async with _dead(tasks, clock, client, prefix):
-            await gone(tasks, await clock.pass_by("a"))
+    async with (
+        working(settings(retries=1), cycles) as tasks,
+        scheduled(tasks, UNIQUE, cycles.note),
+        _dead(tasks, clock, client, prefix),
+    ):
+        await gone(tasks, await clock.pass_by("a"))
     assert len(cycles.notes) == 1
 
 
@@ -102,20 +104,23 @@ async def test_a_dead_task_is_not_retried_beside_a_later_cycle(
 ) -> None:
     """Refused while the later one runs, not once it has ended; then the retried one counts as the running one."""
     cycles = Cycles()
-    async with working(settings(retries=1), cycles) as tasks, scheduled(tasks, UNIQUE, cycles.wait):
-        async with _dead(tasks, clock, client, prefix) as dead:
-            later = await clock.pass_by("a")
-            await cycles.noted(1)
-            assert await tasks.retry_dead_tasks("default") == 0
-            assert await tasks.retry_dead_tasks("default", task_ids=[dead]) == 0
-            cycles.go_on.set()
-            await gone(tasks, later)
-            cycles.go_on.clear()
-            assert await tasks.retry_dead_tasks("default") == 1
-            await cycles.noted(2)
-            assert await tasks.get_task(await clock.pass_by("a")) is None
-            cycles.go_on.set()
-            await gone(tasks, dead)
+    async with (
+        working(settings(retries=1), cycles) as tasks,
+        scheduled(tasks, UNIQUE, cycles.wait),
+        _dead(tasks, clock, client, prefix) as dead,
+    ):
+        later = await clock.pass_by("a")
+        await cycles.noted(1)
+        assert await tasks.retry_dead_tasks("default") == 0
+        assert await tasks.retry_dead_tasks("default", task_ids=[dead]) == 0
+        cycles.go_on.set()
+        await gone(tasks, later)
+        cycles.go_on.clear()
+        assert await tasks.retry_dead_tasks("default") == 1
+        await cycles.noted(2)
+        assert await tasks.get_task(await clock.pass_by("a")) is None
+        cycles.go_on.set()
+        await gone(tasks, dead)
     assert [cycle.task_id for cycle in cycles.notes] == [later, dead]
 
 
@@ -124,14 +129,18 @@ async def test_of_two_dead_tasks_one_is_retried(
 ) -> None:
     """They would run beside each other; the other one stays dead."""
     cycles = Cycles()
-    async with processor_of(settings(), cycles) as tasks, scheduled(tasks, UNIQUE, cycles.note):
-        async with _dead(tasks, clock, client, prefix), _dead(tasks, clock, client, prefix):
-            assert await tasks.retry_dead_tasks("default") == 1
-            assert len(await tasks.get_dead_tasks("default")) == 1
-            async with running(tasks):
-                await cycles.noted(1)
-                await wait_until(lambda: _is_idle(tasks))
-            await tasks.discard_dead_tasks("default")
+    async with (
+        processor_of(settings(), cycles) as tasks,
+        scheduled(tasks, UNIQUE, cycles.note),
+        _dead(tasks, clock, client, prefix),
+        _dead(tasks, clock, client, prefix),
+    ):
+        assert await tasks.retry_dead_tasks("default") == 1
+        assert len(await tasks.get_dead_tasks("default")) == 1
+        async with running(tasks):
+            await cycles.noted(1)
+            await wait_until(lambda: _is_idle(tasks))
+        await tasks.discard_dead_tasks("default")
 
 
 @pytest.mark.parametrize("end", ["canceled", "canceled while running", "expired", "lost record"])
@@ -167,9 +176,7 @@ async def test_whatever_ends_the_task_the_schedule_goes_on(
 
 
 @asynccontextmanager
-async def _dead(
-    tasks: TaskProcessor, clock: Clock, client: redis.Redis, prefix: str
-) -> AsyncGenerator[str]:
+async def _dead(tasks: TaskProcessor, clock: Clock, client: redis.Redis, prefix: str) -> AsyncGenerator[str]:
     """A task of the schedule that is dead as lost; it was never handed out."""
     await tasks.pause()
     assert await tasks.trigger_schedule("a")
@@ -188,3 +195,7 @@ async def _dead(
 async def _is_idle(tasks: TaskProcessor) -> bool:
     queue = await tasks.get_queue("default")
     return queue.length + queue.running + queue.delayed == 0
+
+
+def _an_hour(_ctx: TaskContext, _retries_left: int) -> timedelta:
+    return timedelta(hours=1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 MUTANTS: Mapping[str, tuple[str, str]] = {
     "an attempt is settled without its token": (
-        "if task[1] ~= 'l' or task[2] ~= settlement.token or seen[settlement.id] then",
+        "if task[1] ~= 'l' or task[2] ~= settlement.token or not task[3] or seen[settlement.id] then",
         "if task[1] ~= 'l' or seen[settlement.id] then",
     ),
     "a settlement counts twice in one request": (" or seen[settlement.id] then", " then"),
@@ -61,13 +61,13 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     "a due task stays delayed": ("  call_many('ZREM', queue_key(queue, 'delayed'), ids)\nend", "end"),
     "a delayed task starts early": ("'delayed'), '-inf', now, 'LIMIT'", "'delayed'), '-inf', now + 500, 'LIMIT'"),
     "a lost lease is extended": (
-        "  if task[1] == 'l' and task[2] == lease.token then\n    redis",
+        "  if task[1] == 'l' and task[2] == lease.token and task[3] then\n    redis",
         "  if task[1] == 'l' then\n    redis",
     ),
     "an extension makes a lease shorter": ("'XX', 'GT', now + lease.ms", "'XX', now + lease.ms"),
     "a late resync is heeded": ("if tonumber(worker[1] or 0) > arg.nonce then", "if false then"),
     "resync takes back what the worker knows": ("if not known[id] and (", "if ("),
-    "two suspects go to one worker": ("if suspect or holder and", "if holder and"),
+    "two suspects go to one worker": ("if suspect or held and", "if held and"),
     "a task may kill any number of workers": ("if recoveries < arg.max_recoveries then", "if true then"),
     "everybody is dead after an outage": ("  return now < hold\n", "  return false\n"),
     "an overdue attempt is not counted": ("increment(id, 'f')", "0"),

@@ -108,9 +108,8 @@ class Serving(Model):
 
     def _must_wait(self, task: Task, request: Request) -> bool:
         """A worker has one task at a time that may have killed others."""
-        suspect = self.workers[request.worker].suspect
-        held = [one.id for one in self.held_by(request.worker)]
-        return _is_suspect(task, request) and suspect in held
+        others = self.held_by(request.worker)
+        return _is_suspect(task, request) and any(_is_suspect(other, request) for other in others)
 
     # More than one order
 

@@ -1,6 +1,7 @@
 """`Storage` as a test sees it: without an event loop, with a clock of its own, and with all that is stored in one look."""
 
 from collections.abc import Coroutine, Mapping, Sequence
+from hashlib import sha1
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -12,6 +13,7 @@ from taskproc.keys import Keys
 from taskproc.records import Attempt, Chunk, NewTask, Request, Settlement
 from taskproc.scripts import scripts
 from taskproc.storage import Exchange, Sending, Storage
+from tests.kit.acl import restricted
 
 T = TypeVar("T")
 Dump = dict[str, Any]
@@ -56,9 +58,9 @@ class LockStep:
     """Runs scripts like `Driver`, but at once, and tells them the time. `limits` replaces the limit of a script."""
 
     def __init__(self, client: redis.Redis, keys: Keys, sources: Mapping[str, str]) -> None:
-        self._client = client
+        self._client = restricted(client)
         self._keys = keys
-        self._shas: dict[str, str] = {}
+        self._shas = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in sources.items()}
         self._sources = sources
         self.now = START
         self.limits: dict[str, int] = {}
@@ -82,8 +84,6 @@ class LockStep:
             arg["limit"] = self.limits[name]
         all_keys = (self._keys.meta, *keys, self._keys.none)
         rest = (len(all_keys), *all_keys, encode(arg), *payloads)
-        if name not in self._shas:
-            self._shas[name] = cast("str", self._client.script_load(self._sources[name]))
         try:
             return self._execute("EVALSHA", self._shas[name], *rest)
         except NoScriptError:
@@ -152,6 +152,13 @@ class Store:
     def beat(self, *workers: str) -> None:
         for worker in workers:
             assert done(self.storage.beat(worker, TIMEOUT)), f"{worker} is not known"
+
+    def let_live(self, milliseconds: int, *workers: str) -> None:
+        """Time passes while these workers beat, and others do not."""
+        end = self.now + milliseconds
+        while self.now < end:
+            self.later(min(TIMEOUT // 2, end - self.now))
+            self.beat(*workers)
 
     def next_nonce(self, worker: str) -> int:
         self._nonces[worker] = self._nonces.get(worker, 0) + 1

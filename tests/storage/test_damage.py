@@ -47,7 +47,7 @@ def _settlements(store: Store, outcome: str) -> Callable[[], object]:
 
 
 SCRIPTS: dict[str, tuple[str, Callable[[Store], Callable[[], object]]]] = {
-    "fetch": ("rd", lambda store: lambda: store.exchange("w2", 20)),
+    "fetch": ("rd", lambda store: lambda: store.settle("done", *store.fetch("w2", 20), worker="w2")),
     "done": ("l", lambda store: _settlements(store, "done")),
     "retry": ("l", lambda store: _settlements(store, "retry")),
     "dead": ("l", lambda store: _settlements(store, "dead")),
@@ -101,13 +101,61 @@ def _unfinished(dump: Dump) -> Iterator[tuple[str, dict[str, str]]]:
             yield key.removeprefix("task:"), record
 
 
-def _drain(store: Store) -> None:
+def _drain(store: Store, *, cancel: bool = True) -> None:
     """A worker takes back, fetches and settles until there is nothing to do."""
     store.beat("w2")
     while store.reap()[0]:
         pass
     store.tend()
-    done(store.storage.cancel_batch("b1"))
-    store.walk("b1")
+    if cancel:
+        done(store.storage.cancel_batch("b1"))
+        store.walk("b1")
     while attempts := store.exchange("w2", 20).fetched:
         store.settle("done", *attempts, worker="w2")
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"without {name}" for name in "qtcdeni"), *(f"with a bad {name}" for name in "neif")]
+)
+def test_damaged_ready_task_is_buried(raw_store: Store, name: str) -> None:
+    """A ready task that cannot be run is dead-lettered where it stands, counted as failed, and may be discarded."""
+    raw_store.add_batch("b1", 1)
+    raw_store.start_worker()
+    DAMAGES[name](raw_store.client, raw_store.keys.task("b1.0.0"))
+    assert raw_store.fetch() == []
+    assert raw_store.task("b1.0.0")["error_type"] == "MalformedTask"
+    assert raw_store.counts("b1") == (1, 0, 1, 0)
+    assert done(raw_store.storage.discard_dead("default", ["b1.0.0"], None)) == ["b1.0.0"]
+
+
+BATCH_DAMAGES: dict[str, Damage] = {
+    "gone": DAMAGES["gone"],
+    "a string": DAMAGES["a string"],
+    **{
+        f"without {name}": lambda client, key, name=name: client.hdel(key, name)
+        for name in ("tenant", "scope", "start", "total", "done", "failed", "canceled", "duration")
+    },
+}
+
+
+@pytest.mark.parametrize("name", BATCH_DAMAGES)
+def test_damaged_batch(raw_store: Store, name: str) -> None:
+    """Whatever is wrong with one batch, its tasks can be run, and others end and are cleaned up."""
+    _fill(raw_store)
+    BATCH_DAMAGES[name](raw_store.client, raw_store.keys.batch("b1"))
+    for call in (
+        lambda: done(raw_store.storage.cancel_batch("b1")),
+        lambda: done(raw_store.storage.cancel_queued("b1")),
+        lambda: raw_store.add_chunk(new_chunk("b1", producer="c", new=False)),
+        lambda: done(raw_store.storage.retry_dead("default", ["b1.0.2"], None, None)),
+    ):
+        before = raw_store.dump()
+        try:
+            call()
+        except redis.ResponseError:
+            assert raw_store.dump() == before
+    _drain(raw_store, cancel=False)
+    assert dict(_unfinished(raw_store.dump())) == {}
+    assert "end" in raw_store.batch("b2")
+    done(raw_store.storage.clean_up(0))
+    assert raw_store.batch("b2") == {}

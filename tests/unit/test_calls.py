@@ -144,6 +144,14 @@ def test_a_local_class_may_be_named_when_it_is_provided() -> None:
     assert calls.find(f"{name}.run").owner is Local
 
 
+def test_another_class_of_the_same_name_is_another() -> None:
+    """A worker would take the one that is provided: the other one's methods are not named by it."""
+    other = type("Mailer", (), {"__module__": HERE, "send": Mailer.send})
+    assert (other.__module__, other.__qualname__) == (Mailer.__module__, Mailer.__qualname__)
+    with pytest.raises(NotAllowed, match="no service of the processor is a Mailer"):
+        Calls([Mailer], ()).name(cast("Any", ref(other)).send)
+
+
 def test_a_producer_without_scopes_may_name_any_class() -> None:
     """Whether its workers have the service, it cannot know; local and private classes they cannot have."""
 

@@ -1,6 +1,7 @@
 """Cancelling a batch, or one task: what runs is told at once, what is queued never runs, and all of it is counted."""
 
 import asyncio
+import threading
 import time
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ class Stubborn:
         self.begun = 0
         self.refused = 0
         self.go_on = asyncio.Event()
+        self.thread_go_on = threading.Event()
 
     async def refuse(self) -> None:
         self.begun += 1
@@ -25,6 +27,10 @@ class Stubborn:
                 await self.go_on.wait()
             except asyncio.CancelledError:
                 self.refused += 1
+
+    def refuse_in_thread(self) -> None:
+        self.begun += 1
+        self.thread_go_on.wait(20)
 
     async def clean_up(self) -> None:
         self.begun += 1
@@ -107,6 +113,24 @@ async def test_a_task_that_swallows_its_cancel_keeps_only_its_own_slot(settings:
         stubborn.go_on.set()
         await gone(tasks, task_id)
     assert (stubborn.begun, stubborn.refused) == (1, 1)
+
+
+async def test_a_canceled_thread_keeps_its_slot_and_its_batch(settings: MakeSettings) -> None:
+    """A `def` task that does not ask runs on: until it ends, its slot is taken and its batch is canceling."""
+    stubborn, jobs = Stubborn(), Jobs()
+    async with working(settings(max_workers=1), stubborn, jobs) as tasks:
+        async with tasks.batch() as batch:
+            batch.enqueue(stubborn.refuse_in_thread)
+        await wait_until(lambda: stubborn.begun)
+        await tasks.cancel_batch(batch.id)
+        await tasks.enqueue(jobs.note, "next")
+        await asyncio.sleep(0.2)
+        now = await tasks.get_batch(batch.id)
+        assert now is not None
+        assert (now.state, now.remaining, jobs.notes) == ("canceling", 1, [])
+        stubborn.thread_go_on.set()
+        assert (await ended(tasks, batch.id)).canceled == 1
+        await jobs.noted("next")
 
 
 async def test_a_canceled_task_that_outlives_its_invisibility_is_given_up(settings: MakeSettings) -> None:

@@ -77,14 +77,32 @@ async def test_a_delayed_task_starts_soon_after_its_time(settings: MakeSettings)
 
 
 async def test_a_delay_that_comes_later_may_be_due_first(settings: MakeSettings) -> None:
-    """A worker that waits for a task due in an hour hears of one that is due at once after that."""
+    """A worker that waits for a task due in an hour hears of those that are due before it."""
     jobs = Jobs()
     async with working(settings(base_frequency=timedelta(seconds=30)), jobs) as tasks:
         task_id = await tasks.on(delay=timedelta(hours=1)).enqueue(jobs.note, "in an hour")
-        await tasks.on(delay=100 * MS).enqueue(jobs.note, "soon")
-        await jobs.noted("soon", seconds=2)
+        begun = time.monotonic()
+        for number in range(5):
+            await tasks.on(delay=100 * MS).enqueue(jobs.note, f"soon {number}")
+            await jobs.noted(f"soon {number}")
+        assert time.monotonic() - begun < 2  # the sweep, which comes every second, would have taken longer
         assert [task.task_id for task in await tasks.get_delayed_tasks("default")] == [task_id]
         await tasks.cancel_task(task_id)
+
+
+async def test_delays_that_began_before_the_worker_are_kept(settings: MakeSettings) -> None:
+    """It learns of them with its first fetch, and of the next one with each that it runs."""
+    jobs = Jobs()
+    async with processor_of(settings(base_frequency=timedelta(seconds=30)), jobs) as tasks:
+        for number in range(5):
+            await tasks.on(delay=(number + 2) * 100 * MS).enqueue(jobs.note, str(number))
+        begun = time.monotonic()
+        async with running(tasks):
+            await jobs.noted("1")
+            assert time.monotonic() - begun < 0.6
+            await jobs.noted("4")
+            assert time.monotonic() - begun < 1.2
+    assert jobs.notes == ["0", "1", "2", "3", "4"]
 
 
 async def test_what_is_past_means_now(settings: MakeSettings) -> None:
