@@ -109,11 +109,11 @@ class Batch:
         self, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> None:
         """Adds a task, with all options said."""
-        self._upload.tasks.append(self._sender.call(method, args, kwargs, options))
+        self._upload.add(self._sender.call(method, args, kwargs, options))
 
     def collect_data(self, task: TaskData, options: Options) -> None:
         """Adds a task that is not a method call, with all options said."""
-        self._upload.tasks.append(self._sender.data(task, options))
+        self._upload.add(self._sender.data(task, options))
 
     def collect_continuation(
         self, when: When, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
@@ -136,6 +136,7 @@ class Upload:
         self._producer = "" if create is not None else f"a{uuid.uuid4().hex[:8]}"
         self._sent = 0
         self.tasks: deque[Sending] = deque()
+        self._bytes = 0  # of the data of these tasks
         self.continuations: deque[Sending] = deque()
 
     @property
@@ -145,7 +146,12 @@ class Upload:
     @property
     def is_full(self) -> bool:
         """Whether a whole chunk is collected, by number or by size."""
-        return len(self.tasks) >= MOST_TASKS or sum(len(data) for _, data in self.tasks) >= MOST_BYTES
+        return len(self.tasks) >= MOST_TASKS or self._bytes >= MOST_BYTES
+
+    def add(self, task: Sending) -> None:
+        """Collects a task."""
+        self.tasks.append(task)
+        self._bytes += len(task[1])
 
     async def send_full(self, *, everything: bool = False) -> None:
         """Sends chunks that are full, or everything collected; the batch stays open."""
@@ -185,7 +191,9 @@ class Upload:
         """Continuations first: they must be there when the batch is canceled before it is whole."""
         continuations = _take(self.continuations, MOST_TASKS, MOST_BYTES)
         room = MOST_BYTES - sum(len(data) for _, data in continuations)
-        return _take(self.tasks, MOST_TASKS - len(continuations), room), continuations
+        tasks = _take(self.tasks, MOST_TASKS - len(continuations), room)
+        self._bytes -= sum(len(data) for _, data in tasks)
+        return tasks, continuations
 
     async def _send(self, tasks: list[Sending], continuations: list[Sending], *, last: bool) -> bool:
         chunk = Chunk(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -108,7 +107,7 @@ class Connection:
 async def connect(settings: TaskProcessorSettings) -> Connection:
     """Clients for `settings.redis`; an `embedded` server is started if none runs. Nothing is sent yet."""
     url, timeout = settings.redis, settings.command_timeout.total_seconds()
-    if url == "embedded" or urlsplit(url).scheme == "embedded":
+    if url.partition(":")[0] == "embedded":
         from taskproc import embedded  # noqa: PLC0415 - few programs have a server of their own
 
         server = await asyncio.to_thread(embedded.start, url)

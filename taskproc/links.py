@@ -75,7 +75,7 @@ def _judge(reply: list[Any], address: Address, where: str) -> None:
     about = dict(zip(reply[::2], reply[1::2], strict=True))
     if about.get(b"mode") == b"sentinel":
         raise Unfit("is a Sentinel: use redis+sentinel://h1,h2/name")
-    version = re.match(rb"(\d+)\.(\d+)", about.get(b"version", b""))
+    version = re.match(rb"(\d+)\.(\d+)\S*", about.get(b"version", b""))
     if version and (int(version[1]), int(version[2])) < OLDEST:
         raise Unfit(f"is Redis {version[0].decode()}: version 6.2 or newer is needed, or Valkey")
     if address.kind == "sentinel" and about.get(b"role") == b"replica":

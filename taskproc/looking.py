@@ -46,7 +46,7 @@ class Looking:
 
     async def batches(self, tenant: str, skip: int, take: int) -> list[BatchInfo]:
         arg = {"tenant": tenant, "skip": skip, "take": min(take, 1000)}
-        rows = await self._driver.run("read_batches", arg=arg) if take else []
+        rows: list[Any] = await self._driver.run("read_batches", arg=arg) if take else []
         return [_batch_info(row) for row in rows]
 
     async def count_batches(self, tenant: str) -> int:
@@ -143,7 +143,7 @@ class Looking:
 
     def _pages(self, command: str, key: str) -> Page:
         async def page(position: int, count: int) -> list[str]:
-            found = await self._command(command, key, position, position + count - 1) if count else []
+            found: list[bytes] = await self._command(command, key, position, position + count - 1) if count else []
             return [id_.decode() for id_ in found]
 
         return page

@@ -279,7 +279,7 @@ class TaskProcessor(Looks):
         return True
 
     async def cancel_task(self, task_id: str, *, tenant: str | None = None) -> bool:
-        """True: the task is, or will be, canceled. False: unknown, ended, or another tenant's."""
+        """True: the task is, or will be, canceled. False: unknown, ended, dead (discard it), or another tenant's."""
         return await self._opened().storage.cancel_task(task_id, tenant)
 
     def new_batch(self, queue: str | None, tenant: str | None, scope: str) -> tuple[Batch, Upload]:

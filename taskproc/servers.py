@@ -40,6 +40,8 @@ def finder(address: Address, slot_of: str) -> Find | None:
 class _Asking(ABC):
     """Asks in turn until somebody answers, each time another one first: what one of them knows may be old."""
 
+    login_hint = ""
+
     def __init__(self, address: Address, login: dict[str, str], nobody: str) -> None:
         self._seeds = address.hosts
         self._known = list(address.hosts)
@@ -56,23 +58,34 @@ class _Asking(ABC):
         }
 
     def __call__(self) -> Host:
-        order, reasons = list(self._known), list[str]()
-        refusal: Exception | None = None
-        last: Exception | None = None
+        order, failures = list(self._known), list[tuple[Host, Exception]]()
         for position, host in enumerate(order, 1):
             try:
                 found, others = self._ask(host)
             except (RedisError, OSError) as error:
-                reasons.append(f"{host[0]}:{host[1]}: {str(error).rstrip('.')}")
-                refusal = error if isinstance(error, AuthenticationError | NoPermissionError) else refusal
-                last = error
-                continue
-            current = {*others, *self._seeds}
-            turned = [one for one in order[position:] + order[:position] if one in current]
-            self._known = list(dict.fromkeys([*turned, *others]))
-            return found
-        kind = Unreached if refusal is None else AuthenticationError
-        raise kind(f"{self._nobody} ({'; '.join(reasons)})") from (refusal or last)
+                failures.append((host, error))
+            else:
+                self._remember(order[position:] + order[:position], others)
+                return found
+        raise self._error(failures)
+
+    def _remember(self, order: list[Host], others: list[Host]) -> None:
+        """Whom to ask from now on: those of the address, and those that are there now."""
+        current = {*others, *self._seeds}
+        self._known = list(dict.fromkeys([*(one for one in order if one in current), *others]))
+
+    def _error(self, failures: list[tuple[Host, Exception]]) -> Exception:
+        kind: type[Exception] = Unreached
+        cause = failures[-1][1]
+        reasons: list[str] = []
+        for (name, port), error in failures:
+            hint = ""
+            if isinstance(error, AuthenticationError | NoPermissionError):
+                kind, cause, hint = AuthenticationError, error, self.login_hint
+            reasons.append(f"{name}:{port}: {str(error).rstrip('.')}{hint}")
+        found = kind(f"{self._nobody} ({'; '.join(reasons)})")
+        found.__cause__ = cause
+        return found
 
     @abstractmethod
     def _ask(self, host: Host) -> tuple[Host, list[Host]]:
@@ -87,6 +100,8 @@ class _Asking(ABC):
 
 
 class _Sentinels(_Asking):
+    login_hint = " (its login is sentinel_username and sentinel_password)"
+
     def __init__(self, address: Address) -> None:
         nobody = f"no Sentinel says where the master {address.master!r} is"
         super().__init__(address, dict(address.sentinel_login), nobody)

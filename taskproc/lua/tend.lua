@@ -1,10 +1,10 @@
 -- Looks after queues: due tasks become ready, and attempts whose lease ran out without a word of their worker have
 -- failed.
 -- KEYS: meta
--- arg: queues, timeout (ms), deadletter, deadletter_unique, limit (per queue)
+-- arg: queues, timeout (ms), deadletter, deadletter_unique, limit (of tasks)
 -- returns: '1' when there is more to do
 local GRACE = 2000 -- ms after the lease's end, in which its worker reports the failure itself
-local more = false
+local room = arg.limit
 
 local function overdue(id, queue, tenant, awaited)
   local failures = increment(id, 'f')
@@ -24,7 +24,7 @@ end
 
 local function end_overdue(queue)
   local key = queue_key(queue, 'leased')
-  local ids = redis.call('ZRANGEBYSCORE', key, '-inf', now - GRACE, 'LIMIT', 0, arg.limit)
+  local ids = redis.call('ZRANGEBYSCORE', key, '-inf', now - GRACE, 'LIMIT', 0, room)
   for _, id in ipairs(ids) do
     local worker = worker_of(read_task(id, 'l')[1] or '')
     if worker then
@@ -32,13 +32,13 @@ local function end_overdue(queue)
     end
     redis.call('ZREM', key, id)
   end
-  more = more or #ids == arg.limit
+  room = room - #ids
 end
 
 local function start_due(queue)
-  local ids = redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now, 'LIMIT', 0, arg.limit)
+  local ids = redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now, 'LIMIT', 0, room)
   end_delays(queue, ids)
-  more = more or #ids == arg.limit
+  room = room - #ids
 end
 
 pass_memory_limit()
@@ -50,4 +50,4 @@ for _, queue in ipairs(arg.queues) do
   end
 end
 finish()
-return more and '1' or ''
+return room == 0 and '1' or ''

@@ -3,11 +3,14 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from taskproc import TaskProcessor
+from taskproc.cli.app import app
 from taskproc.records import NewTask
 from tests.cli.kit import APP, Folder
 from tests.conftest import MakeSettings
@@ -160,13 +163,22 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("words", ERRORS)
-def test_errors_are_clear(folder: Folder, words: str) -> None:
+def test_errors_are_clear(folder: Folder, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     """What is wrong and what to do, without a traceback, and an exit code that is not 0."""
-    with folder.run(*words.split()) as started:
-        assert started.wait() in (1, 2)
-        said = " ".join(started.log.split())
-    assert ERRORS[words] in said
-    assert "Traceback" not in said
+    monkeypatch.chdir(folder.path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    ran = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["worker", *words.split()])
+    sys.modules.pop("myapp", None)
+    assert ran.exit_code in (1, 2)
+    assert isinstance(ran.exception, SystemExit)
+    assert ERRORS[words] in " ".join(ran.output.split())
+
+
+def test_an_error_on_the_command_line(folder: Folder) -> None:
+    """As the command prints it."""
+    with folder.run("myapp:nothing") as started:
+        assert started.wait() == 1
+        assert started.log.strip() == "taskproc: myapp has no 'nothing': name the FastAPI app or TaskProcessor in it"
 
 
 def test_an_app_that_cannot_be_imported_shows_why(folder: Folder) -> None:

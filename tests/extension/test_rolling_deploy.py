@@ -92,6 +92,7 @@ async def test_old_and_new_workers_side_by_side(settings: MakeSettings, other_ve
     assert min(by_version["older"], by_version["newer"]) > 20
 
 
+@pytest.mark.slow
 async def test_what_the_old_version_does_not_know_waits_for_the_new(
     settings: MakeSettings, other_version: Path, tmp_path: Path
 ) -> None:

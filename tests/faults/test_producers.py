@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from taskproc import TaskProcessor
 from tests.conftest import MakeSettings
 from tests.faults.kit import SECOND, Journal, environment, worker
@@ -18,13 +20,13 @@ taskproc.storage.OPEN_FOR_MS = taskproc.processor.OPEN_FOR_MS = 1_500
 async def main():
     async with taskproc.TaskProcessor(taskproc.TaskProcessorSettings()) as tasks:
         async with tasks.batch() as batch:
-            print(batch.id, flush=True)
             batch.continue_with(jobs.run, "success")
             batch.on(when="canceled").continue_with(jobs.run, "canceled")
             for number in range(3):
                 for each in range(100):
                     batch.enqueue(jobs.run, f"{number}.{each}")
                 await batch.flush()
+            print(batch.id, flush=True)
             if sys.argv[1] == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
             await asyncio.sleep(3.5)
@@ -48,6 +50,7 @@ async def test_a_batch_whose_producer_dies_is_canceled(settings: MakeSettings, j
     assert "success" not in journal.count("run:1")
 
 
+@pytest.mark.slow
 async def test_a_slow_producer_keeps_its_batch_open(settings: MakeSettings, journal: Journal) -> None:
     """For as long as it lives, longer than a dead one's is kept; then the batch ends as done."""
     made = settings(worker_timeout=SECOND, pushback_frequency=200 * MS)

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -26,7 +27,7 @@ class Server:
     """
 
     def __init__(self, **options: str | int) -> None:
-        self._options = _STORED_ONCE | {name.replace("_", "-"): str(value) for name, value in options.items()}
+        self.options = _STORED_ONCE | {name.replace("_", "-"): str(value) for name, value in options.items()}
         self._process: Process | None = None
         self.directory = Path(tempfile.mkdtemp(prefix="taskproc-test-"))
         self.port = free_port()
@@ -34,8 +35,9 @@ class Server:
     @property
     def url(self) -> str:
         """Where it is, with its password if it was given one (`requirepass`)."""
-        password = self._options.get("requirepass")
-        return f"redis://{f':{password}@' if password else ''}{HOST}:{self.port}/0"
+        password = self.options.get("requirepass")
+        login = f":{quote(password, safe='')}@" if password else ""
+        return f"redis://{login}{HOST}:{self.port}/0"
 
     @property
     def process(self) -> Process:
@@ -50,7 +52,7 @@ class Server:
 
     def arguments(self) -> list[str]:
         """What its program is started with."""
-        options = {"bind": HOST, "port": str(self.port), "dir": str(self.directory)} | self._options
+        options = {"bind": HOST, "port": str(self.port), "dir": str(self.directory)} | self.options
         return [word for name in options for word in (f"--{name}", options[name])]
 
     def start(self) -> Self:

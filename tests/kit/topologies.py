@@ -37,8 +37,8 @@ def info(server: Server, section: str) -> dict[str, str]:
 class Sentinel(Server):
     """Watches a master; it needs a configuration file, in which it keeps what it knows."""
 
-    def __init__(self, master: Server, down_after: int) -> None:
-        super().__init__()
+    def __init__(self, master: Server, down_after: int, **options: str) -> None:
+        super().__init__(**options)
         self._master = master
         self._down_after = down_after
 
@@ -53,6 +53,8 @@ class Sentinel(Server):
                 f"sentinel down-after-milliseconds {MASTER} {self._down_after}",
                 f"sentinel failover-timeout {MASTER} {FAILOVER_TIMEOUT}",
             ]
+            if "requirepass" in self.options:
+                lines.append(f"requirepass {self.options['requirepass']}")
             file.write_text("\n".join(lines) + "\n")
         return [str(file), "--sentinel"]
 

@@ -58,7 +58,8 @@ class Stored:
     def lane(self, queue: str, tenant: str) -> list[str]:
         """The list that a ready task must be in."""
         name = f"queue:{queue}:ready" + (f":{tenant}" if queue.endswith("[fair]") else "")
-        return self.dump.get(name, [])
+        found: list[str] = self.dump.get(name, [])
+        return found
 
     def counted(self, batch: str) -> list[Record]:
         """The records of the tasks that a batch counts."""
@@ -126,7 +127,7 @@ def _ready_counts(stored: Stored) -> Iterator[str]:
 def _turns(stored: Stored) -> Iterator[str]:
     """A tenant is in the ring of a fair queue while it has ready tasks, and only then it has a list."""
     for queue in stored.queues | stored.ready.keys():
-        tenants = set(stored.ready.get(queue, ())) if queue.endswith("[fair]") else set()
+        tenants = set(stored.ready.get(queue, ())) if queue.endswith("[fair]") else set[str]()
         turns = stored.dump.get(f"queue:{queue}:turns", {})
         lists = {key.rpartition(":")[2] for key in stored.dump if key.startswith(f"queue:{queue}:ready:")}
         yield from _differ(f"in turn in {queue}", list(turns), list(tenants))
@@ -189,11 +190,8 @@ def _open(stored: Stored) -> Iterator[str]:
     """A batch is held by as many producers as have an entry; those of canceled ones are forgotten later."""
     entries = Counter(entry.partition("/")[0] for entry in stored.dump.get("open", ()))
     for batch, record in stored.batches.items():
-        if (
-            "cancel" in record
-            and "hold" in record
-            or "cancel" not in record
-            and entries[batch] != int(record.get("hold", 0))
+        if ("cancel" in record and "hold" in record) or (
+            "cancel" not in record and entries[batch] != int(record.get("hold", 0))
         ):
             yield f"batch {batch} is held by {entries[batch]} producers: {record}"
 

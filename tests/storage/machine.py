@@ -1,4 +1,4 @@
-"""A Hypothesis state machine: does at random what producers, workers and maintenance do, and compares with the model."""
+"""A Hypothesis state machine: it does at random what producers, workers and maintenance do, and asks the model."""
 
 from collections.abc import Sequence
 from typing import Literal

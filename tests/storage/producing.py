@@ -4,11 +4,10 @@ from typing import Literal
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
-from msgspec import structs
 
 from taskproc.records import NewTask
 from tests.storage.steps import TENANTS, Steps, kinds, pick, picks, waiting
-from tests.storage.store import done, new_chunk, new_task
+from tests.storage.store import done, new_chunk
 
 Cancel = Literal["batch", "walk", "task"]
 
@@ -42,8 +41,13 @@ class Producing(Steps):
         slip=st.sampled_from(["", "", "tenant", "lost"]),
     )
     def add_to_batch(
-        self, number: int, tasks: list[NewTask], continuations: list[NewTask], last: bool, slip: str
-    ) -> None:  # noqa: FBT001
+        self,
+        number: int,
+        tasks: list[NewTask],
+        continuations: list[NewTask],
+        last: bool,  # noqa: FBT001
+        slip: str,
+    ) -> None:
         """The next chunk of a producer that has begun, or the first of one that appends."""
         id_ = pick(sorted(self.model.batches), number)
         if id_ is None:

@@ -99,7 +99,7 @@ class Protocol(Serving):
         if task.state == "l":
             task.cancel_requested = True
         elif task.state == "h":
-            self.batches[id_.split(".")[0]].held.remove(id_)
+            self.batches[id_.split(".", maxsplit=1)[0]].held.remove(id_)
             del self.tasks[id_]
         else:
             if task.state == "r":
@@ -246,17 +246,18 @@ class Protocol(Serving):
         return True
 
     def tend(self, queues: Sequence[str], limit: int, *, deadletter: bool) -> bool:
-        spared, more = self.nobody_can_be_blamed(), False
+        spared, room = self.nobody_can_be_blamed(), limit
         for queue in queues:
-            due = self.due_in(queue)[:limit]
+            due = self.due_in(queue)[:room]
             self.end_delays(due)
+            room -= len(due)
             leased = sorted(self.in_state("l", queue), key=lambda one: (one.lease_end, one.id))
-            overdue = [one for one in leased if one.lease_end <= self.now - GRACE and not spared][:limit]
+            overdue = [one for one in leased if one.lease_end <= self.now - GRACE and not spared][:room]
             for task in overdue:
                 self._overdue(task, deadletter=deadletter)
-            more = more or limit in (len(due), len(overdue))
+            room -= len(overdue)
         self.end_batches()
-        return more
+        return room == 0
 
     def _overdue(self, task: Task, *, deadletter: bool) -> None:
         if self.is_withdrawn(task):

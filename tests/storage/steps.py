@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
@@ -57,9 +57,12 @@ def pick(items: Sequence[T], number: int) -> T | None:
 
 
 class Steps(RuleBasedStateMachine):
-    """The scripts, the model, and what producers and workers know. `make_store` gives an empty store."""
+    """The scripts, the model, and what producers and workers know."""
 
-    make_store: ClassVar[Callable[[], Store]]
+    @staticmethod
+    def make_store() -> Store:
+        """An empty store."""
+        raise NotImplementedError
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`Storage` as a test sees it: without an event loop, with a clock of its own, and with all that is stored in one look."""
+"""`Storage` as a test sees it: without an event loop, with a clock of its own, and all that is stored in one look."""
 
 from collections.abc import Coroutine, Mapping, Sequence
 from hashlib import sha1
@@ -100,7 +100,7 @@ class Store:
         self.client = client
         self.keys = Keys(prefix)
         self.driver = LockStep(client, self.keys, sources or {name: one.source for name, one in scripts().items()})
-        self.storage = object.__new__(Storage)  # its __init__ wants a connection
+        self.storage: Storage = object.__new__(Storage)  # its __init__ wants a connection
         self.storage.keys = self.keys
         self.storage.driver = cast("Driver", self.driver)
         self._nonces: dict[str, int] = {}
@@ -118,7 +118,7 @@ class Store:
     def dump(self) -> Dump:
         """Everything that is stored."""
         prefix = self.keys.prefix + ":"
-        rows: list[Any] = self.client.eval(_READ_ALL, 0, f"{prefix}*")  # type: ignore[no-untyped-call]
+        rows: list[Any] = self.client.eval(_READ_ALL, 0, f"{prefix}*")
         return {key.decode().removeprefix(prefix): _parsed(kind, value) for key, kind, value in rows}
 
     # Producing
@@ -263,20 +263,25 @@ def done(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def new_task(id_: str | None = None, queue: str = "default", tenant: str = "acme", **options: Any) -> NewTask:
     """A task, with three attempts of a minute each unless told otherwise."""
-    fields = {"call": "mail.send", "retries": 3, "invisibility": 60_000, **options}
+    fields: dict[str, Any] = {"call": "mail.send", "retries": 3, "invisibility": 60_000, **options}
     return NewTask(id=id_, queue=queue, tenant=tenant, **fields)
 
 
 def new_chunk(batch: str, number: int = 0, *, producer: str = "", new: bool = True, **options: Any) -> Chunk:
     """A chunk of a batch: by default the first of a new batch, and its last."""
-    fields = {"tenant": "acme", "last": True, "previous": f"{producer}{number - 1}" if number else None, **options}
+    fields: dict[str, Any] = {
+        "tenant": "acme",
+        "last": True,
+        "previous": f"{producer}{number - 1}" if number else None,
+        **options,
+    }
     create = {"queue": "default", "scope": f"scope of {batch}"} if new and not number else None
     return Chunk(batch=batch, name=f"{producer}{number}", producer=producer, create=create, **fields)
 
 
 def settlement(id_: str, token: str, outcome: Any, **fields: Any) -> Settlement:
     """What came of an attempt; of one that died, why."""
-    told = {"type": "ValueError", "message": "no", "traceback": "line 1"} if outcome == "dead" else {}
+    told: dict[str, Any] = {"type": "ValueError", "message": "no", "traceback": "line 1"} if outcome == "dead" else {}
     return Settlement(id=id_, token=token, outcome=outcome, **(told | fields))
 
 

@@ -1,5 +1,7 @@
 """Continuations: held until their batch ends with the outcome that they wait for, started once, in the same step."""
 
+from typing import Any
+
 import pytest
 
 from tests.storage.store import START, Store, done, new_chunk, new_task
@@ -65,7 +67,7 @@ def test_each_starts_once(store: Store) -> None:
 @pytest.mark.parametrize(
     "when, due", [({"wait": 5_000}, START + 15_000), ({"wait_until": START + 12_000}, START + 12_000)]
 )
-def test_delay_counts_from_the_end(store: Store, when: dict[str, int], due: int) -> None:
+def test_delay_counts_from_the_end(store: Store, when: dict[str, Any], due: int) -> None:
     """A delay begins when the batch ends; an instant stays what it is."""
     store.add_chunk(new_chunk("b1"), [new_task()], [new_task(awaited="success", **when)])
     store.later(10_000)

@@ -1,4 +1,4 @@
-"""Damaged records: a script that fails changes nothing; one that does not leaves the bad record aside, and the rest goes on."""
+"""Damaged records: a script that fails changes nothing, or it leaves the bad record aside, and the rest goes on."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,13 +9,22 @@ from tests.storage.store import TIMEOUT, Dump, Store, done, new_chunk, new_task,
 
 Damage = Callable[[redis.Redis, str], object]
 
+
+def _without(name: str) -> Damage:
+    return lambda client, key: client.hdel(key, name)
+
+
+def _with_bad(name: str) -> Damage:
+    return lambda client, key: client.hset(key, name, "?")
+
+
 DAMAGES: dict[str, Damage] = {
     "gone": lambda client, key: client.delete(key),
     "a string": lambda client, key: client.set(key, "?"),
     "a list": lambda client, key: (client.delete(key), client.rpush(key, "?")),
-    "in no state": lambda client, key: client.hset(key, "s", "?"),
-    **{f"without {name}": lambda client, key, name=name: client.hdel(key, name) for name in "sqtcdenil"},
-    **{f"with a bad {name}": lambda client, key, name=name: client.hset(key, name, "?") for name in "neiflo"},
+    "in no state": _with_bad("s"),
+    **{f"without {name}": _without(name) for name in "sqtcdenil"},
+    **{f"with a bad {name}": _with_bad(name) for name in "neiflo"},
 }
 
 IN_STATE = {"r": "b1.a0.1", "d": "b1.a0.0", "l": "b1.0.0", "x": "b1.0.2"}
@@ -132,7 +141,7 @@ BATCH_DAMAGES: dict[str, Damage] = {
     "gone": DAMAGES["gone"],
     "a string": DAMAGES["a string"],
     **{
-        f"without {name}": lambda client, key, name=name: client.hdel(key, name)
+        f"without {name}": _without(name)
         for name in ("tenant", "scope", "start", "total", "done", "failed", "canceled", "duration")
     },
 }

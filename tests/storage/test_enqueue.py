@@ -2,10 +2,10 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 
-from tests.kit import block_until
 from tests.storage.store import START, Store, done, new_task
 
 
@@ -13,17 +13,14 @@ from tests.storage.store import START, Store, done, new_task
 def events(store: Store) -> Generator[list[str]]:
     """What is published while the block runs."""
     heard: list[str] = []
-    with store.client.pubsub() as channel:
+    channel = cast("Any", store.client).pubsub()
+    with channel:
         channel.subscribe(store.keys.events)
-        block_until(lambda: channel.get_message(timeout=0), what="subscription")
+        assert channel.get_message(timeout=5)["type"] == "subscribe"
         yield heard
         store.client.publish(store.keys.events, "end")
-        while True:
-            message = channel.get_message(timeout=5)
-            assert message is not None
-            if message["data"] == b"end":
-                return
-            heard.append(message["data"].decode())
+        while (data := channel.get_message(timeout=5)["data"]) != b"end":
+            heard.append(data.decode())
 
 
 def test_task_is_stored_whole(store: Store) -> None:

@@ -128,7 +128,7 @@ def test_attempt_that_is_over_time_has_failed(store: Store, deadletter: bool, er
     store.let_live(4_999, "w1")
     store.tend(deadletter=deadletter)
     assert store.task("t1")["s"] == "l"
-    store.later(1)
+    store.let_live(1, "w1")
     store.tend(deadletter=deadletter)
     assert store.settle("done", lost) == ["stale"]
     assert store.fetch_one().attempt == 2
