@@ -82,7 +82,7 @@ class Batch:
         """Options for one task, or with `when` for a continuation: after `success` (of all tasks), `failed` (some are
         dead or discarded), `canceled`, or `complete` (any of these).
         """
-        said = Options(queue=queue or self._defaults.queue, tenant=self._defaults.tenant, **options)
+        said = Options.said(queue or self._defaults.queue, {**options, "tenant": self._defaults.tenant})
         if when is None:
             return BatchOn(self, said)
         if when not in WHENS:

@@ -36,7 +36,7 @@ class Blocking:
 
     def on(self, queue: str | None = None, **options: Unpack[OnOptions]) -> BlockingOn:
         """As `TaskProcessor.on`."""
-        return BlockingOn(self, Options(queue=queue, **options))
+        return BlockingOn(self, Options.said(queue, options))
 
     def enqueue_batch(self, queue: str | None, tenant: str | None, build: Build, *, scope: str = "") -> str:
         """As `TaskProcessor.enqueue_batch`; a plain `build` runs in this thread."""

@@ -236,6 +236,9 @@ def _not_nameable(method: object) -> NotAllowed:
         why = f"is a class: enqueue a function, or a method by ref({method.__name__}).method"
     elif inspect.isbuiltin(method) or inspect.ismethoddescriptor(method):
         why = "is built in, and may not be run by workers: call it in a function that is marked with @background"
+    elif inspect.iscoroutine(method):
+        method.close()
+        why = "was called already: pass the method itself, and its arguments after it, as in enqueue(send, 'bob')"
     else:
         why = "is not a function or method: enqueue a function, a method of a service, or ref(Service).method"
     return NotAllowed(f"{shown} {why}")

@@ -36,7 +36,7 @@ async def explain(looking: Looking, task_id: str, tenant: str | None = None) -> 
 async def _ready(looking: Looking, task: TaskInfo) -> str:
     before = await looking.position(task)
     where = f"of tenant {task.tenant} in fair queue" if is_fair(task.queue) else "in queue"
-    place = f"behind {before} others" if before else "next"
+    place = f"behind {_counted(before, 'other')}" if before else "next"
     if before is None:
         place = f"behind more than {FURTHEST} others"
     return f"It is ready, {place} {where} {task.queue}."
@@ -63,4 +63,10 @@ async def _obstacles(looking: Looking, task: TaskInfo) -> str:
     if not serving:
         return f"{paused} No worker serves queue {task.queue}: add it to the `queues` of one."
     slots, running = sum(worker.max_workers for worker in serving), sum(worker.running for worker in serving)
-    return f"{paused} Its workers have no free slot: they run {running} tasks." if running >= slots else paused
+    return (
+        f"{paused} Its workers have no free slot: they run {_counted(running, 'task')}." if running >= slots else paused
+    )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -73,6 +73,10 @@ class Looking:
         """How many tasks are ready; the list is longer by what was canceled."""
         return int(await self._command("HGET", self._keys.counts(queue), "*") or 0)
 
+    async def running(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+        """Those whose lease ends first, first."""
+        return await self._select(self._pages("ZRANGE", self._keys.leased(queue)), "leased", skip, take, tenant)
+
     async def delayed(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
         """Those due first, first."""
         page = self._pages("ZRANGE", self._keys.delayed(queue))

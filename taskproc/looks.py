@@ -63,6 +63,12 @@ class Looks(ABC):
         """Ready tasks, in serving order."""
         return await self._looking().ready(queue_name(queue), *_page(skip, take), tenant)
 
+    async def get_running_tasks(
+        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+    ) -> list[TaskInfo]:
+        """Tasks that run, the one whose lease ends first, first."""
+        return await self._looking().running(queue_name(queue), *_page(skip, take), tenant)
+
     async def get_delayed_tasks(
         self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
     ) -> list[TaskInfo]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypedDict
+from typing import Literal, Self, TypedDict
 
 from taskproc.errors import EnqueueError
 from taskproc.names import queue_name, tenant_name
@@ -61,6 +61,13 @@ class Options:
     retries: int | None = None
     invisibility: timedelta | None = None
     auto_extend: bool | None = None
+
+    @classmethod
+    def said(cls, queue: str | None, options: OnOptions) -> Self:
+        """What `on(…)` was given; EnqueueError when there is no such option."""
+        for name in options.keys() - OnOptions.__optional_keys__:
+            raise EnqueueError(f"on({name}=…): there is no such option; there are {', '.join(cls.__slots__)}")
+        return cls(queue=queue, **options)
 
     def __post_init__(self) -> None:
         if self.queue is not None:

@@ -197,6 +197,7 @@ class TaskProcessor(Looks):
 
     async def stop(self) -> None:
         """Ends `run()`, and returns when it has ended; at once inside a task of its own, which has to end first."""
+        await asyncio.sleep(0)  # a run() that was made a task a moment ago gets its first step
         self.request_stop()
         if not is_below_task_of(self):
             await self.ended()
@@ -236,7 +237,7 @@ class TaskProcessor(Looks):
         """Options for one task: `delay` or `delay_until` (aware; the past means now), `tenant`, `retries` (failures
         allowed), `invisibility`, `auto_extend`. They win over those of `@background`.
         """
-        return On(self, Options(queue=queue, **options))
+        return On(self, Options.said(queue, options))
 
     @property
     def blocking(self) -> Blocking:

@@ -25,6 +25,7 @@ REFUSED = frozenset({"NOPERM", "WRONGPASS"})
 
 _IN_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")  # how Redis 6.2 reports an error of a command in a script
 _CODE = re.compile(r"([A-Z]+) ")
+_WHERE = re.compile(r" script: (?:\w+, )?on ")  # what Redis 7 and Valkey append
 _REFUSED_IN_SCRIPT = re.compile(r"ACL failure in script: |The user executing the script can't ")
 
 
@@ -65,7 +66,7 @@ def _refusal(error: Exception) -> str | None:
         )
     if _REFUSED_IN_SCRIPT.search(text):
         return (
-            f"lets this user run scripts, but not what they do: {text.partition(' script: ')[0]}. Give it the "
+            f"lets this user run scripts, but not what they do: {_WHERE.split(text)[0]}. Give it the "
             "commands, keys and channels that docs/connections.md lists."
         )
     if (untrusted := _untrusted(error)) is not None:

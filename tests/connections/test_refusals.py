@@ -1,13 +1,13 @@
 """What a start says when there is no server, or not the right one; never with a password."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from taskproc import ConfigurationError, StorageUnavailable, TaskProcessor
+from tests.connections.impostor import encoded, impostor
 from tests.connections.jobs import note
 from tests.connections.kit import settings_for
 from tests.kit import Server, free_port
@@ -112,49 +112,29 @@ async def test_old_master_is_not_used() -> None:
 # Servers that are not what is needed
 
 
-@asynccontextmanager
-async def _impostor(**replies: bytes) -> AsyncGenerator[int]:
-    """The port of a server that has one reply for each command."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readline():
-            words = []
-            for _ in range(int(head[1:])):
-                size = int((await reader.readline())[1:])
-                words.append((await reader.readexactly(size + 2))[:-2].decode(errors="replace"))
-            writer.write(replies.get(words[0], b"-ERR unknown command '%s'" % words[0].encode()) + b"\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-def _greeting(**about: str) -> bytes:
-    words = [word for pair in about.items() for word in pair]
-    return b"*%d\r\n" % len(words) + b"\r\n".join(b"$%d\r\n%s" % (len(word), word.encode()) for word in words)
-
-
 async def test_server_is_too_old() -> None:
     """Redis before 6.2 is refused by its version."""
-    async with _impostor(HELLO=_greeting(server="redis", version="6.0.16", mode="standalone", role="master")) as port:
-        said = await _refusal(f"redis://127.0.0.1:{port}/0", ConfigurationError)
+    greeting = encoded(["server", "redis", "version", "6.0.16", "mode", "standalone", "role", "master"])
+    async with impostor(HELLO=greeting) as old:
+        said = await _refusal(f"redis://127.0.0.1:{old.port}/0", ConfigurationError)
     assert "is Redis 6.0.16: version 6.2 or newer is needed" in said
 
 
 async def test_server_knows_no_scripts() -> None:
     """So is what is no Redis at all, or one whose operator has taken scripts away."""
-    async with _impostor() as port:
-        said = await _refusal(f"redis://127.0.0.1:{port}/0", ConfigurationError)
+    async with impostor() as other:
+        said = await _refusal(f"redis://127.0.0.1:{other.port}/0", ConfigurationError)
     assert "does not know the command 'EVALSHA'" in said
 
 
-@pytest.mark.parametrize("reply", [b"-LOADING Redis is loading", b"-BUSY Redis is busy", b"-OOM too much", b"-NOREPLICAS no"])
+@pytest.mark.parametrize(
+    "reply", [b"-LOADING Redis is loading", b"-BUSY Redis is busy", b"-OOM too much", b"-NOREPLICAS no"]
+)
 async def test_server_that_is_not_ready(reply: bytes) -> None:
     """What passes is waited for; the error then says what the server said, and that nothing was done."""
-    async with _impostor(EVALSHA=reply) as port:
+    async with impostor(EVALSHA=reply) as server:
         with pytest.raises(StorageUnavailable, match=reply.partition(b" ")[2].decode()) as refused:
-            async with TaskProcessor(settings_for(f"redis://127.0.0.1:{port}/0", command_timeout=QUICK)):
+            async with TaskProcessor(settings_for(f"redis://127.0.0.1:{server.port}/0", command_timeout=QUICK)):
                 pass
     assert not refused.value.maybe_accepted
 

@@ -122,7 +122,7 @@ async def test_explain_of_a_fair_queue(settings: MakeSettings) -> None:
         async with running(tasks):
             await jobs.noted("2", "x")
     assert said[0].startswith("It is ready, next of tenant small in fair queue work[fair].")
-    assert said[1].startswith("It is ready, behind 1 others of tenant small in fair queue work[fair].")
+    assert said[1].startswith("It is ready, behind 1 other of tenant small in fair queue work[fair].")
 
 
 async def test_explain_says_that_all_slots_are_taken(settings: MakeSettings) -> None:

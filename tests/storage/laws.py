@@ -215,7 +215,8 @@ def _keys(stored: Stored) -> Iterator[str]:
                 yield f"{key} is left of a batch that is gone"
         elif not re.fullmatch(
             r"meta|queues|tenants|workers|ended|open|canceled|batches:[^:]+|batch:[^:]+|task:.+|worker:[^:]+(:tasks)?"
-            r"|queue:[^:]+(:(ready(:[^:]+)?|turns|leased|delayed|dead|wake))?",
+            r"|queue:[^:]+(:(ready(:[^:]+)?|turns|leased|delayed|dead|wake))?"
+            r"|schedules(:all)?|schedule:.+|declared:.+",
             key,
         ):
             yield f"{key} is no key of ours"

@@ -100,6 +100,19 @@ def test_many_due_tasks_start_in_steps(store: Store) -> None:
     assert store.length() == 449
 
 
+def test_sweep_of_many_queues_goes_in_steps(store: Store) -> None:
+    """It touches 200 tasks a step, whatever number of queues it looks after."""
+    queues = [f"queue{number}" for number in range(5)]
+    for queue in queues:
+        store.add(*(f"{queue}-{number}" for number in range(90)), queue=queue, after=1_000)
+    store.later(1_000)
+    assert store.tend(*queues)
+    assert sum(map(store.length, queues)) == 200
+    assert store.tend(*queues)
+    assert not store.tend(*queues)
+    assert sum(map(store.length, queues)) == 450
+
+
 def test_idle_workers_hear_what_is_due_first(store: Store) -> None:
     """A delayed task is announced when it is due before all others of its queue."""
     with events(store) as heard:

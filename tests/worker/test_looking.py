@@ -102,7 +102,7 @@ async def test_explain_says_why_a_task_does_not_run(settings: MakeSettings) -> N
     async with processor_of(settings(max_workers=1), jobs) as tasks:
         first, second = [await tasks.enqueue(jobs.wait, name) for name in ("first", "second")]
         assert "It is ready, next in queue default. No worker serves queue default" in await tasks.explain(first)
-        assert "behind 1 others" in await tasks.explain(second)
+        assert "behind 1 other" in await tasks.explain(second)
         await tasks.pause()
         assert "Everything is paused" in await tasks.explain(first)
         await tasks.resume()
@@ -113,7 +113,7 @@ async def test_explain_says_why_a_task_does_not_run(settings: MakeSettings) -> N
             [worker] = await tasks.get_workers()
             assert f"Its attempt 1 runs on worker {worker.id}" in await tasks.explain(first)
             assert await tasks.explain(second) == (
-                "It is ready, next in queue default. Its workers have no free slot: they run 1 tasks."
+                "It is ready, next in queue default. Its workers have no free slot: they run 1 task."
             )
             jobs.go_on.set()
             await jobs.noted("second ends")
