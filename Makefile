@@ -16,7 +16,7 @@ DOCS_INSTALLED := $(VENV)/.docs-installed
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 
-.PHONY: help setup run test check fmt lua-lint docs docs-serve clean
+.PHONY: help setup run test test-acl check fmt lua-lint docs docs-serve clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ run: $(INSTALLED) ## start the example (examples/importer) on the embedded serve
 
 test: $(INSTALLED) ## run the fast tests, on Valkey or on TASKPROC_TEST_SERVER=redis-server
 	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-acl: $(INSTALLED) ## run the tests of scripts and worker as the user with few rights that the docs give
+	TASKPROC_TEST_ACL=1 $(PY) -m pytest -m "not slow" tests/storage tests/worker $(ARGS)
 
 check: $(INSTALLED) ## ruff, mypy, pyright, luacheck
 	$(PY) -m ruff check

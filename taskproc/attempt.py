@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from taskproc.context import TaskContext, enter
 from taskproc.errors import ArgumentsMismatch, MalformedTask, UnknownTask
-from taskproc.failure import describe
+from taskproc.failure import describe, one_line
 from taskproc.hooks import call_hook
+from taskproc.options import LONGEST, milliseconds
 from taskproc.outcome import Canceled, Done, Failed, Interrupted, Malformed, NotKnown, Outcome
 from taskproc.records import Attempt, Settlement
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from taskproc.settings import TaskProcessorSettings
 
 __all__ = ["Execute", "run_attempt", "settlement_of"]
+
+logger = logging.getLogger(__name__)
 
 Execute = Callable[[TaskContext], Awaitable[object]]
 
@@ -53,11 +57,14 @@ async def settlement_of(
         case Canceled() | Interrupted():
             return settled("release")
         case NotKnown(error) if (waited := now - (attempt.unknown_since or now)) < settings.unknown_task_grace / _MS:
+            logger.warning("task %s goes back for other workers: %s", attempt.id, one_line(str(error)))
             return settled("release", unknown=True, delay=int(min(max(waited, 1000), LONGEST_UNKNOWN_DELAY)))
         case NotKnown(error) | Malformed(error):
+            logger.error("task %s is dead: %s", attempt.id, one_line(str(error)))
             await _report(ctx, error, settings)
             return settled("dead", **_told(error))
         case Failed(error):
+            _log_failure(ctx, error)
             await _report(ctx, error, settings)
             if ctx.retries_left > 0:
                 return settled("retry", delay=await _delay(ctx, settings))
@@ -73,6 +80,20 @@ def _told(error: BaseException) -> dict[str, str]:
     return {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
 
 
+def _log_failure(ctx: TaskContext, error: BaseException) -> None:
+    """Without the error's message, which may hold what the task was given: the dead letter, and the hooks, have it."""
+    level, what = (logging.INFO, "failed") if ctx.retries_left else (logging.WARNING, "failed for the last time")
+    logger.log(
+        level,
+        "task %s (%s) %s, attempt %d: %s",
+        ctx.task_id,
+        one_line(ctx.call),
+        what,
+        ctx.attempt,
+        type(error).__name__,
+    )
+
+
 async def _report(ctx: TaskContext, error: BaseException, settings: TaskProcessorSettings) -> None:
     if settings.on_task_error is not None:
         await call_hook(settings.on_task_error, settings.hook_timeout, ctx, error)
@@ -82,4 +103,4 @@ async def _delay(ctx: TaskContext, settings: TaskProcessorSettings) -> int:
     if settings.on_task_failed_delay is None:
         return 0
     delay = await call_hook(settings.on_task_failed_delay, settings.hook_timeout, ctx, ctx.retries_left)
-    return max(int(delay / _MS), 0) if isinstance(delay, timedelta) else 0
+    return max(milliseconds(min(delay, LONGEST)), 0) if isinstance(delay, timedelta) else 0

@@ -7,12 +7,15 @@ import logging
 import time
 from collections.abc import Callable
 from contextvars import Context
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from taskproc.attempt import settlement_of
 from taskproc.context import TaskContext, enter
+from taskproc.errors import TaskProcessorError
 from taskproc.hooks import call_hook
-from taskproc.outcome import Failed, Outcome
+from taskproc.options import milliseconds
+from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome
 from taskproc.records import Attempt, Settled, Settlement
 from taskproc.running import Reason, Running
 
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 WATCH_EVERY = 0.05  # seconds between two looks at the deadlines of what runs
 CANCELS_KEPT = 10_000
+HANDED_IN_WITHIN = timedelta(seconds=5)
 
 
 class Pending:
@@ -110,10 +114,22 @@ class Attempts:
     async def _settle(self, run: Running, outcome: Outcome) -> None:
         run.settled = run.handing_in = True
         now = int((time.monotonic() + self.ahead) * 1000)
+        if not isinstance(outcome, Done | Canceled | Interrupted):
+            await self._outlast_hooks(run)
         settlement = await settlement_of(run.ctx, run.attempt, outcome, self._settings, us=run.run_time, now=now)
         settled = self._hand_in(run, settlement)
         if settled is not None:
             await self._after(run.ctx, await settled)
+
+    async def _outlast_hooks(self, run: Running) -> None:
+        """A failed attempt keeps its lease while its hooks are asked."""
+        needed = 2 * self._settings.hook_timeout + HANDED_IN_WITHIN
+        if run.ends_at - time.monotonic() > needed.total_seconds():
+            return
+        try:
+            await self._storage.extend([(run.attempt.id, run.attempt.token, milliseconds(needed))])
+        except TaskProcessorError as error:
+            logger.warning("task %s: its lease could not be extended for its hooks (%s)", run.attempt.id, error)
 
     def _hand_in(self, run: Running, settlement: Settlement) -> asyncio.Future[Settled] | None:
         settled = None if self._settings.on_task_end is None else self._loop.create_future()

@@ -7,30 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
-import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Unpack, cast, overload
 
-from taskproc.errors import BatchCanceled, EnqueueError, StorageUnavailable, TaskProcessorError
+from taskproc.errors import EnqueueError
 from taskproc.models import TaskData
 from taskproc.options import WHENS, Options, TaskOptions, When
-from taskproc.records import Chunk
+from taskproc.upload import Upload, finish
 
 if TYPE_CHECKING:
     from taskproc.sending import Sender
-    from taskproc.storage import Sending, Storage
 
-__all__ = ["Batch", "BatchContext", "BatchOn", "Build", "ContinueOn", "OpenBatches", "Upload", "build_now", "fill"]
+__all__ = ["Batch", "BatchContext", "BatchOn", "Build", "ContinueOn", "build_now", "fill"]
 
 P = ParamSpec("P")
-logger = logging.getLogger(__name__)
-
-MOST_TASKS = 500
-MOST_BYTES = 1_000_000
 Build = Callable[["Batch"], object] | Sequence[TaskData]
 """Fills a batch: a function, sync or async, or a generator function, sync or async, whose batch is sent as it goes; or
 simply tasks that are not method calls."""
@@ -119,114 +111,7 @@ class Batch:
         self, when: When, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> None:
         """Adds a continuation, with all options said."""
-        self._upload.continuations.append(self._sender.continuation(when, method, args, kwargs, options))
-
-
-class Upload:
-    """Sends one producer's part of a batch, chunk by chunk."""
-
-    def __init__(
-        self, storage: Storage, open_batches: OpenBatches, batch: str, tenant: str, create: dict[str, str] | None
-    ) -> None:
-        self._storage = storage
-        self._open = open_batches
-        self.batch = batch
-        self._tenant = tenant
-        self._create = create
-        self._producer = "" if create is not None else f"a{uuid.uuid4().hex[:8]}"
-        self._sent = 0
-        self.tasks: deque[Sending] = deque()
-        self._bytes = 0  # of the data of these tasks
-        self.continuations: deque[Sending] = deque()
-
-    @property
-    def has_sent(self) -> bool:
-        return self._sent > 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a whole chunk is collected, by number or by size."""
-        return len(self.tasks) >= MOST_TASKS or self._bytes >= MOST_BYTES
-
-    def add(self, task: Sending) -> None:
-        """Collects a task."""
-        self.tasks.append(task)
-        self._bytes += len(task[1])
-
-    async def send_full(self, *, everything: bool = False) -> None:
-        """Sends chunks that are full, or everything collected; the batch stays open."""
-        while self.is_full or (everything and (self.tasks or self.continuations)):
-            await self._send(*self._next_chunk(), last=False)
-
-    async def finish(self) -> bool:
-        """Sends the rest and seals the batch. False: there is no such batch to append to, or it was canceled before."""
-        last = False
-        while not last:
-            chunk = self._next_chunk()
-            last = not self.tasks and not self.continuations
-            if not await self._send(*chunk, last=last):
-                return False
-        self._open.discard(self._entry)
-        return True
-
-    async def abandon(self) -> None:
-        """Cancels a batch of which a part is sent and the rest will not be."""
-        self._open.discard(self._entry)
-        if not self.has_sent:
-            return
-        try:
-            await self._storage.cancel_batch(self.batch)
-            while await self._storage.cancel_queued(self.batch):
-                pass
-        except TaskProcessorError as error:
-            logger.warning(
-                "batch %s is not whole, and could not be canceled now: a worker will do it (%s)", self.batch, error
-            )
-
-    @property
-    def _entry(self) -> str:
-        return f"{self.batch}/{self._producer}"
-
-    def _next_chunk(self) -> tuple[list[Sending], list[Sending]]:
-        """Continuations first: they must be there when the batch is canceled before it is whole."""
-        continuations = _take(self.continuations, MOST_TASKS, MOST_BYTES)
-        room = MOST_BYTES - sum(len(data) for _, data in continuations)
-        tasks = _take(self.tasks, MOST_TASKS - len(continuations), room)
-        self._bytes -= sum(len(data) for _, data in tasks)
-        return tasks, continuations
-
-    async def _send(self, tasks: list[Sending], continuations: list[Sending], *, last: bool) -> bool:
-        chunk = Chunk(
-            batch=self.batch,
-            tenant=self._tenant,
-            name=f"{self._producer}{self._sent}",
-            previous=f"{self._producer}{self._sent - 1}" if self._sent else None,
-            producer=self._producer,
-            create=self._create,
-            last=last,
-        )
-        answer = await self._storage.add_to_batch(chunk, tasks, continuations)
-        if answer != "ok":
-            return self._refused(answer)
-        self._sent += 1
-        if not last:
-            self._open.add(self._entry)
-        return True
-
-    def _refused(self, answer: Literal["missing", "canceled", "full", "broken"]) -> bool:
-        if answer == "full":
-            raise EnqueueError(
-                f"batch {self.batch} would have more than 100 continuations: let one of them enqueue the others"
-            )
-        if answer == "broken" or (answer == "missing" and self.has_sent):
-            raise StorageUnavailable(
-                f"Redis lost a part of batch {self.batch} that it had accepted (a failover?): the batch is canceled",
-                maybe_accepted=True,
-                task_id=self.batch,
-            )
-        if self.has_sent or self._create is not None:
-            raise BatchCanceled(f"batch {self.batch} was canceled while it was sent: not all of its tasks were")
-        return False
+        self._upload.add_continuation(self._sender.continuation(when, method, args, kwargs, options))
 
 
 class BatchContext:
@@ -243,49 +128,9 @@ class BatchContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            await self._upload.abandon()
+            await asyncio.shield(self._upload.abandon())
             return
         await finish(self._upload)
-
-
-class OpenBatches:
-    """Keeps batches that are still being sent from counting as abandoned, for as long as this process lives."""
-
-    def __init__(self, storage: Storage, every: float) -> None:
-        self._storage = storage
-        self._every = every
-        self._entries: set[str] = set()
-        self._keeping: asyncio.Task[None] | None = None
-
-    def add(self, entry: str) -> None:
-        self._entries.add(entry)
-        if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.create_task(self._keep())
-
-    def discard(self, entry: str) -> None:
-        self._entries.discard(entry)
-
-    async def _keep(self) -> None:
-        while self._entries:
-            await asyncio.sleep(self._every)
-            try:
-                await self._storage.keep_open(sorted(self._entries)[:1000])
-            except TaskProcessorError as error:
-                logger.warning("open batches could not be kept open: %s", error)
-
-    async def close(self) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
-
-
-async def finish(upload: Upload) -> bool:
-    """Sends the rest of a batch; if that fails half-way, it is canceled."""
-    try:
-        return await upload.finish()
-    except BaseException:
-        await asyncio.shield(upload.abandon())
-        raise
 
 
 async def fill(batch: Batch, upload: Upload, build: Build) -> bool:
@@ -313,15 +158,3 @@ def build_now(batch: Batch, build: Build) -> object:
     for task in build:
         batch.enqueue_task(task)
     return None
-
-
-def _take(sendings: deque[Sending], most: int, most_bytes: int) -> list[Sending]:
-    """Removes the first ones, as many as go into one chunk; at least one, if any may."""
-    taken: list[Sending] = []
-    size = 0
-    while sendings and len(taken) < most:
-        size += len(sendings[0][1])
-        if taken and size > most_bytes:
-            break
-        taken.append(sendings.popleft())
-    return taken

@@ -13,10 +13,11 @@ from taskproc.errors import NotConnected, TaskProcessorError
 from taskproc.options import OnOptions, Options
 
 if TYPE_CHECKING:
-    from taskproc.batch import Batch, Upload
+    from taskproc.batch import Batch
     from taskproc.context import TaskContext
     from taskproc.models import BatchInfo
     from taskproc.processor import TaskProcessor
+    from taskproc.upload import Upload
 
 __all__ = ["Blocking", "BlockingContext", "BlockingOn"]
 

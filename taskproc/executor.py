@@ -54,6 +54,8 @@ class JsonExecutor:
         result = await ctx.processor.in_thread(ctx, lambda: function(*args, **kwargs))
         if inspect.isawaitable(result):
             if ctx.cancel_requested:
+                if inspect.iscoroutine(result):
+                    result.close()
                 raise asyncio.CancelledError
             await result
 

@@ -6,8 +6,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Failure", "describe"]
+__all__ = ["Failure", "describe", "one_line"]
 
+LONGEST_LOGGED = 300
 LONGEST_TYPE = 500
 LONGEST_MESSAGE = 2_000
 LONGEST_TRACEBACK = 16_000
@@ -54,3 +55,8 @@ def _shorten(text: str, longest: int) -> str:
         half = longest // 2
         text = f"{text[:half]}\n… {len(text) - longest} characters …\n{text[-half:]}"
     return text.encode("utf-8", "replace").decode()  # what cannot be written as UTF-8 could not be stored
+
+
+def one_line(text: str) -> str:
+    """Text for a log: bounded, and without line breaks or other control characters."""
+    return text[:LONGEST_LOGGED].encode("unicode_escape").decode()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
 
-from taskproc.batch import Batch, BatchContext, Build, OpenBatches, Upload, fill
+from taskproc.batch import Batch, BatchContext, Build, fill
 from taskproc.blocking import Blocking
 from taskproc.calls import Aliases, Calls
 from taskproc.connection import Connection, connect
@@ -29,6 +29,7 @@ from taskproc.sending import Sender
 from taskproc.settings import TaskProcessorSettings
 from taskproc.storage import OPEN_FOR_MS, Storage
 from taskproc.threads import Threads
+from taskproc.upload import OpenBatches, Upload
 from taskproc.worker import Worker
 
 if TYPE_CHECKING:
@@ -119,24 +120,28 @@ class TaskProcessor(Looks):
         except StorageUnavailable as error:
             await connection.close()
             raise StorageUnavailable(
-                f"Redis at {connection.address} cannot be reached: {error.__cause__ or error}. Is it running?"
+                f"Redis at {connection.address} cannot be reached: {str(error.__cause__ or error).rstrip('.')}. "
+                "Is it running?"
             ) from error
         except BaseException:
             await connection.close()
             raise
         open_batches = OpenBatches(storage, OPEN_FOR_MS / 4000)
         looking = Looking(storage)
-        schedules = Schedules(self.settings, storage, looking, self._sender)
+        schedules = Schedules(self.settings, storage, looking, lambda: self._sender)
         self._open = _Open(asyncio.get_running_loop(), connection, storage, looking, open_batches, schedules)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
-        opened, self._open = self._opened(), None
-        await opened.open_batches.close()
-        await opened.connection.close()
+        opened = self._opened()
+        try:
+            await self.stop()
+        finally:
+            self._open = None
+            await opened.open_batches.close()
+            await opened.connection.close()
 
     @property
     def connected(self) -> bool:
@@ -163,17 +168,26 @@ class TaskProcessor(Looks):
         if self._worker is not None:
             raise ConfigurationError("run() is running already: one worker for each processor")
         self._worker = worker = Worker(self, opened.connection, opened.storage, opened.looking, opened.schedules)
-        ended = self._worker_ended = asyncio.Event()
+        self._worker_ended = asyncio.Event()
         running = asyncio.create_task(self._work(opened, worker))
+        running.add_done_callback(self._after_work)
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
             worker.stop()
-            await asyncio.wait([running])
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError:
+                worker.hurry()  # cancelled again: what runs is handed back now
+                raise
             raise
-        finally:
-            self._worker = None
-            ended.set()
+
+    def _after_work(self, running: asyncio.Task[None]) -> None:
+        self._worker = None
+        if self._worker_ended is not None:
+            self._worker_ended.set()
+        if not running.cancelled():
+            running.exception()  # run() has raised it, unless it was cancelled
 
     async def _work(self, opened: _Open, worker: Worker) -> None:
         await opened.storage.check_access()

@@ -180,21 +180,26 @@ def attempt_from(row: Sequence[Any], token: str) -> Attempt:
         awaited, cycle, unknown, unique, scope,
     ) = row  # fmt: skip
     return Attempt(
-        id_.decode(),
-        queue.decode(),
-        (scope or batch_scope).decode(),
-        tenant.decode(),
-        call.decode(errors="replace"),
+        _text(id_),
+        _text(queue),
+        _text(scope or batch_scope),
+        _text(tenant),
+        _text(call),
         data,
-        CALL if topic is None else topic.decode(),
+        CALL if topic is None else _text(topic),
         int(enqueued),
         int(retries),
         int(invisibility),
         int(failures or 0),
         extend is not None,
-        None if awaited is None else awaited.decode(),
+        None if awaited is None else _text(awaited),
         None if cycle is None else int(cycle),
         None if unknown is None else int(unknown),
         unique is not None,
         token,
     )
+
+
+def _text(value: bytes) -> str:
+    """As it was written; what was damaged since must not hold up the rest."""
+    return value.decode(errors="replace")

@@ -42,7 +42,9 @@ class Declared:
 class Schedules:
     """Adds, changes, fires by hand and removes schedules."""
 
-    def __init__(self, settings: TaskProcessorSettings, storage: Storage, looking: Looking, sender: Sender) -> None:
+    def __init__(
+        self, settings: TaskProcessorSettings, storage: Storage, looking: Looking, sender: Callable[[], Sender]
+    ) -> None:
         self._settings = settings
         self._storage = storage
         self._looking = looking
@@ -62,7 +64,7 @@ class Schedules:
         options = Options(
             queue=schedule.queue, tenant=tenant, retries=schedule.retries, invisibility=schedule.invisibility
         )
-        task, data = self._sender.call(said.method, said.args, said.kwargs, options)
+        task, data = self._sender().call(said.method, said.args, said.kwargs, options)
         record = ScheduleRecord(
             tenant=tenant,
             queue=task.queue,

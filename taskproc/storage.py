@@ -75,6 +75,7 @@ class Storage:
                 "that docs/connections.md lists."
             )
         await self.driver.command("PING")
+        await self.driver.command("SSCAN", self.keys.queues, 0)
         await self.driver.command("BLPOP", self.keys.none, 0.001)
         await self.driver.subscribe(self.keys.events)
 

@@ -132,7 +132,14 @@ class Worker:
         if not self._stopping:
             self._stopping = True
             self._give_up_at = time.monotonic() + self._settings.shutdown_grace.total_seconds()
+            self._hungry.clear()  # no more tokens
             self._wake_up()
+
+    def hurry(self) -> None:
+        """Hands back at once what still runs."""
+        self.stop()
+        self._give_up_at = time.monotonic()
+        self._wake_up()
 
     async def _leave(self) -> None:
         try:
@@ -195,7 +202,7 @@ class Worker:
         )
         try:
             reply = await self._storage.exchange(request, settlements)
-        except (RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - or an answer that cannot be read: what it leased goes back
             logger.warning("worker %s: no answer to a fetch (%s: %s)", self.id, type(error).__name__, error)
             self._unsure = self._again = True
             await self._settle_again(pending)
@@ -275,6 +282,9 @@ class Worker:
     async def _settle_alone(self, one: Pending) -> None:
         try:
             settled = await self._storage.settle(self.id, [one.settlement])
+        except TaskProcessorError as error:
+            logger.warning("worker %s: %s", self.id, error)
+            self._attempts.pending.append(one)
         except RedisError:
             logger.exception("task %s could not be settled: its data in Redis are damaged", one.settlement.id)
             one.deliver("stale")

@@ -5,7 +5,7 @@ Importing this package gives every FastAPI app `add_task_processor()`, `add_task
 """
 
 from taskproc_fastapi.container import container_scopes
-from taskproc_fastapi.depends import Tasks, get_task_processor
+from taskproc_fastapi.depends import OpenScope, Tasks, TaskScope, get_task_processor, task_scope
 from taskproc_fastapi.plugin import (
     FastAPI,
     add_schedule,
@@ -16,12 +16,15 @@ from taskproc_fastapi.plugin import (
 
 __all__ = [
     "FastAPI",
+    "OpenScope",
+    "TaskScope",
     "Tasks",
     "add_schedule",
     "add_task_processor",
     "add_task_processor_executor",
     "container_scopes",
     "get_task_processor",
+    "task_scope",
 ]
 
 extend_fastapi()

@@ -40,8 +40,13 @@ end
 
 -- A record without which no worker can run the task, and no script move it.
 local function is_sound(record)
-  local has_numbers = tonumber(record.n) and tonumber(record.i) and tonumber(record.e) and tonumber(record.f or 0)
-  return record.q and record.t and record.c and record.d and has_numbers
+  for _, name in ipairs({ 'n', 'i', 'e', 'f', 'm', 'u', 'o', 'v' }) do
+    local is_optional = name ~= 'n' and name ~= 'i' and name ~= 'e'
+    if not (record[name] and record[name]:match('^%d+$') or not record[name] and is_optional) then
+      return false
+    end
+  end
+  return record.q and record.t and record.c and record.d
 end
 
 -- An attempt's task goes back into its queue; `...` are fields that its record gets.

@@ -142,6 +142,7 @@ async def test_control_c_under_reload_is_one_signal(settings: MakeSettings, fold
             await noted(folder, "begins a")
             os.killpg(started.pid, signal.SIGINT)
             await wait_until(lambda: "stopping: running tasks" in started.log)
+            await asyncio.sleep(0.6)
             folder.let_go()
             _ = await asyncio.to_thread(started.wait)
             await workers(tasks, 0)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 
@@ -39,13 +39,16 @@ async def impostor(**replies: bytes) -> AsyncGenerator[Impostor]:
         yield made
 
 
-def encoded(value: object) -> bytes:
+Reply = str | int | Sequence["Reply"]
+
+
+def encoded(reply: Reply) -> bytes:
     """A reply of lists, numbers and texts."""
-    match value:
-        case list() as items:
-            return b"\r\n".join([b"*%d" % len(items), *map(encoded, items)])
-        case int():
-            return b":%d" % value
-        case _:
-            text = str(value).encode()
+    match reply:
+        case str():
+            text = reply.encode()
             return b"$%d\r\n%s" % (len(text), text)
+        case int():
+            return b":%d" % reply
+        case _:
+            return b"\r\n".join([b"*%d" % len(reply), *map(encoded, reply)])

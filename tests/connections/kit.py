@@ -36,6 +36,7 @@ asyncio.run(main())
 
 
 def settings_for(url: str, **overrides: Any) -> TaskProcessorSettings:
+    """Settings on a server that the test has started."""
     return TaskProcessorSettings(redis=url, prefix=PREFIX, **overrides)
 
 
@@ -119,6 +120,7 @@ def check_drained(server: Server) -> None:
 
 
 async def batch_of(processor: TaskProcessor, numbers: range, seconds: float = 0.01) -> str:
+    """The id of a batch that notes these numbers, each after so long."""
     async with processor.batch() as batch:
         for number in numbers:
             batch.enqueue(note, number, seconds)
@@ -126,6 +128,8 @@ async def batch_of(processor: TaskProcessor, numbers: range, seconds: float = 0.
 
 
 async def assert_whole(processor: TaskProcessor, batch_id: str, size: int, seconds: float = 20) -> None:
+    """Waits for the end of a batch, in which each task must count once."""
+
     async def ended() -> bool:
         batch = await processor.get_batch(batch_id)
         assert batch is not None

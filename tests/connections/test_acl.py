@@ -25,11 +25,12 @@ QUEUES = ["default", "shared[fair]"]
 
 @background
 async def succeed(number: int = 0) -> None:
-    pass
+    """Does nothing."""
 
 
 @background(retries=1)
 async def fail() -> None:
+    """Is dead at once."""
     raise ValueError("no")
 
 
@@ -57,7 +58,7 @@ async def _as(
 
 
 async def _produce(processor: TaskProcessor) -> list[str]:
-    """All that changes something, but for what needs dead tasks; ids of three tasks that are left, the last one fails."""
+    """All that changes something, but for what needs dead tasks; ids of three tasks that are left, the last fails."""
     batch = processor.batch(scope="big")
     async with batch as big:
         for number in range(600):

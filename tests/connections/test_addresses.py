@@ -133,10 +133,13 @@ async def _has_ended(processor: TaskProcessor, task_id: str) -> bool:
 async def test_socket_refuses_a_wrong_password(tmp_path: Path) -> None:
     """A wrong password is an error at once, as it is over the network."""
     path = tmp_path / "r.sock"
-    with Server(unixsocket=str(path), requirepass="right"):
-        with pytest.raises(ConfigurationError, match=f"unix://{path} refuses this user") as refused:
-            async with TaskProcessor(settings_for(f"unix://:s3cret@{path}")):
-                pass
+    refused_by = f"unix://{path} refuses this user"
+    with (
+        Server(unixsocket=str(path), requirepass="right"),
+        pytest.raises(ConfigurationError, match=refused_by) as refused,
+    ):
+        async with TaskProcessor(settings_for(f"unix://:s3cret@{path}")):
+            pass
     assert "s3cret" not in str(refused.value)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,25 @@ async def test_slot_moves_at_once_under_load(cluster: Cluster, tmp_path: Path) -
     except ResponseError:
         pytest.skip("this server moves slots key by key only")
     await _move_under_load(cluster, Ledger(tmp_path / "ledger"), lambda target: cluster.move_at_once(PREFIX, target))
+
+
+async def test_heartbeat_follows_the_slot(cluster: Cluster) -> None:
+    """The heartbeat's thread, whose connection nothing else uses, goes over to the new owner by itself."""
+    settings = settings_for(cluster.url, worker_timeout=1, base_frequency=60)
+    async with TaskProcessor(settings) as processor:
+        running = asyncio.create_task(processor.run())
+        (registered,) = await wait_until(processor.get_workers, what="a worker")
+        await wait_until(lambda: _lives_beyond(processor, registered.alive_until), what="a beat")
+        cluster.move(PREFIX, cluster.others(cluster.owner(PREFIX))[0])
+        later = datetime.now(UTC) + timedelta(seconds=2)
+        await wait_until(lambda: _lives_beyond(processor, later), what="a beat on the new owner")
+        await processor.stop()
+        await running
+
+
+async def _lives_beyond(processor: TaskProcessor, moment: datetime) -> bool:
+    """Whether the worker counts as alive until some time after the moment."""
+    return any(one.alive_until > moment for one in await processor.get_workers())
 
 
 async def test_any_node_leads_to_the_owner(cluster: Cluster) -> None:

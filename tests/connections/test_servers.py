@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 from redis._parsers.base import BaseParser
@@ -12,7 +13,7 @@ from taskproc.address import Host, read_address
 from taskproc.links import SharedFind
 from taskproc.replies import Unreached, explain, is_elsewhere, is_not_executed
 from taskproc.servers import finder
-from tests.connections.impostor import Impostor, encoded, impostor
+from tests.connections.impostor import encoded, impostor
 from tests.connections.kit import settings_for
 from tests.kit import Server
 
@@ -117,6 +118,13 @@ async def test_nobody_waits_for_an_answer() -> None:
         await shared()
 
 
+def _parsed(reply: str) -> Exception:
+    """The error that the driver makes of a reply."""
+    parser: Any = BaseParser
+    error: Exception = parser.parse_error(reply)
+    return error
+
+
 IN_SCRIPT_OF_6_2 = "ERR Error running script (call to f_abc): @user_script:50: @user_script: 50: -{}"
 
 
@@ -135,9 +143,9 @@ IN_SCRIPT_OF_6_2 = "ERR Error running script (call to f_abc): @user_script:50: @
         ("TRYAGAIN Multiple keys request during rehashing of slot", False),
     ],
 )
-def test_errors_that_pass(form: str, reply: str, elsewhere: bool) -> None:
+def test_errors_that_pass(form: str, reply: str, *, elsewhere: bool) -> None:
     """They are known for not executed, and whether another server is to be looked for."""
-    error = BaseParser.parse_error(form.format(reply))
+    error = _parsed(form.format(reply))
     assert is_not_executed(error)
     assert is_elsewhere(error) == elsewhere
     assert explain(error, "redis://h") is None
@@ -164,7 +172,7 @@ def test_errors_that_pass(form: str, reply: str, elsewhere: bool) -> None:
 )
 def test_errors_that_do_not_pass(reply: str, said: str) -> None:
     """They are explained, with the address."""
-    explained = explain(BaseParser.parse_error(reply), "redis://h")
+    explained = explain(_parsed(reply), "redis://h")
     assert explained is not None
     assert str(explained).startswith("the server at redis://h ")
     assert said in str(explained)
@@ -172,6 +180,6 @@ def test_errors_that_do_not_pass(reply: str, said: str) -> None:
 
 def test_errors_of_scripts_are_none_of_these() -> None:
     """A bug is neither waited for nor explained."""
-    error = BaseParser.parse_error("WRONGTYPE Operation against a key holding the wrong kind of value")
+    error = _parsed("WRONGTYPE Operation against a key holding the wrong kind of value")
     assert not is_not_executed(error)
     assert explain(error, "redis://h") is None

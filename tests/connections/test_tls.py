@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from taskproc import ConfigurationError, StorageUnavailable, TaskProcessor, background
-from tests.connections.kit import PREFIX, settings_for
+from tests.connections.kit import settings_for
 from tests.kit import Proxy, Server, wait_until
 from tests.kit.topologies import command
 

@@ -111,6 +111,19 @@ async def test_dead_tasks_of_one_tenant(settings: MakeSettings) -> None:
         assert await tasks.discard_dead_tasks("default") == 1
 
 
+async def test_canceled_tasks_are_not_shown(settings: MakeSettings) -> None:
+    """Nor counted as skipped, wherever they stood in the queue."""
+    jobs = Jobs()
+    async with processor_of(settings(), jobs) as tasks:
+        ready = [await tasks.enqueue(jobs.note, str(number)) for number in range(6)]
+        for number in (0, 3):
+            assert await tasks.cancel_task(ready.pop(number))
+        pages = [await tasks.get_tasks_in_queue("default", skip, 2) for skip in (0, 2, 4)]
+        assert [[task.task_id for task in page] for page in pages] == [ready[:2], ready[2:], []]
+        async with running(tasks):
+            await jobs.noted("5")
+
+
 async def test_explain_of_a_fair_queue(settings: MakeSettings) -> None:
     """A task waits for those of its own tenant; others' count for a turn each."""
     jobs = Jobs()

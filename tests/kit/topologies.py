@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.crc import key_slot
@@ -24,7 +24,8 @@ _SLOTS = 16384
 def command(server: Server, *words: Any) -> Any:
     """The reply of one server to one command, as it is."""
     with redis.Redis.from_url(server.url, protocol=2, socket_timeout=5) as client:
-        return client.execute_command(*words)  # type: ignore[no-untyped-call]
+        untyped: Any = client
+        return untyped.execute_command(*words)
 
 
 def info(server: Server, section: str) -> dict[str, str]:
@@ -97,7 +98,7 @@ class Watched:
             ports = {command(one, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1] for one in self.sentinels}
             return master if master is not old and len(ports) == 1 and _role(master) == "master" else None
 
-        return block_until(found, seconds, "another master")
+        return cast("Server", block_until(found, seconds, "another master"))
 
     def await_ready(self) -> None:
         """Returns when a failover is possible: all know each other."""
@@ -173,10 +174,10 @@ class Cluster:
         command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
         moved = 0
         with source.client(30) as client:
-            run: Any = client.execute_command
-            while keys := run("CLUSTER", "GETKEYSINSLOT", slot, 50):
+            untyped: Any = client
+            while keys := untyped.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 50):
                 for name in keys:
-                    run("MIGRATE", HOST, to.port, name, 0, 5000)
+                    untyped.execute_command("MIGRATE", HOST, to.port, name, 0, 5000)
                     moved += 1
                     between(moved)
         for node in (to, source, *self.others(to)):

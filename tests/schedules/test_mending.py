@@ -12,6 +12,7 @@ import redis
 
 from taskproc import ScheduleData, TaskProcessor, TaskProcessorSettings
 from tests.conftest import MakeSettings
+from tests.fairness.test_cost import commands
 from tests.faults.kit import environment
 from tests.kit import Server, process, wait_until
 from tests.schedules import jobs
@@ -76,6 +77,9 @@ async def test_a_schedule_that_cannot_be_read_delays_no_other(
         for number in range(3):
             clock.fall_due("good", at=clock.now + 300)
             await cycles.noted(number + 2, 2)
+        count = commands(client)
+        await asyncio.sleep(0.5)
+        assert count().get("zrangebyscore", 0) < 30  # nobody looks for what is due again and again
     told = [record.getMessage() for record in caplog.records if "cannot be fired here" in record.getMessage()]
     assert len(told) == 1
     assert "schedule bad cannot be fired here: time zone 'Mars/Olympus' is not known" in told[0]

@@ -72,7 +72,7 @@ async def test_with_dead_letters_the_schedule_waits_for_somebody(
         await died(tasks, dead)
         assert await tasks.get_task(await clock.pass_by("a")) is None
         assert not await tasks.trigger_schedule("a")
-        await tasks.upsert_schedule(UNIQUE, cycles.note)
+        await tasks.upsert_schedule(UNIQUE, cycles.wait)
         assert await tasks.get_task(await clock.pass_by("a")) is None
         if mend == "retry":
             assert await tasks.retry_dead_tasks("default") == 1
@@ -80,6 +80,7 @@ async def test_with_dead_letters_the_schedule_waits_for_somebody(
             await died(tasks, dead)
             assert await tasks.get_task(await clock.pass_by("a")) is None
         assert await tasks.discard_dead_tasks("default") == 1
+        cycles.go_on.set()
         last = await clock.pass_by("a")
         await gone(tasks, last)
     assert cycles.notes[-1].task_id == last

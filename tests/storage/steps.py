@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from msgspec import structs
 
 from taskproc.records import Chunk, NewTask, Request, Settlement
+from taskproc.storage import Exchange
 from tests.storage.comparing import differences
 from tests.storage.model import Task
 from tests.storage.protocol import Protocol
@@ -76,7 +77,6 @@ class Steps(RuleBasedStateMachine):
         self.leases: list[tuple[str, str]] = []
         """Ids and tokens of all leases there ever were."""
         self.numbers = 0
-        self.is_broken = False
         self._seen: tuple[int, Dump] = (0, {})
         self._checked = 0
 
@@ -94,11 +94,9 @@ class Steps(RuleBasedStateMachine):
         if self._checked != self.store.driver.calls:
             self._checked = self.store.driver.calls
             wrong = differences(self.model, self.look())
-            self.is_broken = bool(wrong)
             assert not wrong, "\n".join(wrong)
 
     def same(self, real: T, expected: T) -> T:
-        self.is_broken = real != expected
         assert real == expected, f"{real!r}, not {expected!r}"
         return real
 
@@ -149,22 +147,24 @@ class Steps(RuleBasedStateMachine):
         )
         reply = done(self.storage.exchange(request, settlements))
         self.same(reply.settled, self.model.settle(settlements))
-        status = self.same(reply.status, self.model.standing(request))
-        fetched = [one.id for one in reply.fetched]
-        if status != "ok" or not slots:
-            self.same(fetched, [])
+        if self.same(reply.status, self.model.standing(request)) != "ok" or not slots:
+            self.same(reply.fetched, [])
             return []
+        self.same(reply.more, False)
+        return self._received(request, reply)
+
+    def _received(self, request: Request, reply: Exchange) -> list[Task]:
+        """The tasks that were fetched, if they are the right ones."""
+        fetched = [one.id for one in reply.fetched]
         left = {key.removeprefix("task:") for key in self.look() if key.startswith("task:")}
         self.same(fetched, self.model.fetch(request, fetched, left))
         tasks = [self.model.tasks[id_] for id_ in fetched]
         self.same([one.token for one in reply.fetched], [task.token for task in tasks])
-        self.same([one.failures < one.retries for one in reply.fetched], [True] * len(tasks))
+        self.same([one.id for one in reply.fetched if one.failures >= one.retries], [])
         self.same({(task.id, task.token) for task in tasks}.intersection(self.leases), set())
         self.leases += [(task.id, task.token) for task in tasks]
-        self.same(
-            reply.dues, [min((task.due for task in self.model.in_state("d", one)), default=None) for one in queues]
-        )
-        self.same(reply.more, False)
+        delayed = [self.model.in_state("d", queue) for queue in request.queues]
+        self.same(reply.dues, [min((task.due for task in tasks), default=None) for tasks in delayed])
         self.check()
         return tasks
 

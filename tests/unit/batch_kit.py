@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any, cast
 
 from taskproc import Batch, TaskProcessorSettings, background
-from taskproc.batch import BatchContext, OpenBatches, Upload, fill
+from taskproc.batch import BatchContext, fill
 from taskproc.calls import Calls
 from taskproc.executor import JsonExecutor
 from taskproc.records import Chunk, NewTask
 from taskproc.sending import Sender
 from taskproc.storage import Storage
+from taskproc.upload import OpenBatches, Upload
 
 SECOND = timedelta(seconds=1)
 Sending = tuple[NewTask, bytes]

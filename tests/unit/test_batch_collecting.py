@@ -11,8 +11,9 @@ import pytest
 from hypothesis import strategies as st
 
 from taskproc import Batch, TaskData
-from taskproc.batch import MOST_BYTES, MOST_TASKS, BatchOn, ContinueOn
+from taskproc.batch import BatchOn, ContinueOn
 from taskproc.records import Chunk, NewTask
+from taskproc.upload import MOST_BYTES, MOST_TASKS
 from tests.unit.batch_kit import SECOND, Notes, Part, all_at_once, job, marked
 
 
@@ -146,7 +147,7 @@ async def test_generators_are_sent_as_they_go() -> None:
         nonlocal most
         for number in range(5 * MOST_TASKS):
             batch.enqueue(job, number)
-            most = max(most, len(part.upload.tasks))
+            most = max(most, len(part.upload._tasks))
             yield
 
     assert await part.fill(build)

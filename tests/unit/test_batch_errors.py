@@ -17,7 +17,7 @@ from taskproc import (
     PayloadTooLarge,
     StorageUnavailable,
 )
-from taskproc.batch import MOST_TASKS
+from taskproc.upload import MOST_TASKS
 from tests.unit.batch_kit import SECOND, Notes, Part, all_at_once, job
 
 
