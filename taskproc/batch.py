@@ -124,6 +124,12 @@ class BatchContext:
     async def __aenter__(self) -> Batch:
         return self._batch
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """For those who forget to enter it."""
+            raise AttributeError(f"{name!r} is of the batch inside: write `async with tasks.batch(…) as batch:`")
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from taskproc.context import from_ms
+from taskproc.errors import InvalidName
 
 if TYPE_CHECKING:
     from taskproc.looking import Looking
@@ -26,6 +27,8 @@ async def for_dead_tasks(
     What was done is read from what is left: when a reply is lost, the repeat of a request reports too little.
     """
     until = await looking.now()  # what dies meanwhile is not meant
+    if isinstance(task_ids, str):
+        raise InvalidName(f"task_ids={task_ids[:100]!r} is one str: pass a list of ids")
     if task_ids is not None:
         wanted = list(dict.fromkeys(task_ids))[:count]
         return sum(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from taskproc.explaining import explain
 from taskproc.models import BatchInfo, QueueInfo, ScheduleInfo, TaskInfo, WorkerInfo
-from taskproc.names import queue_name, tenant_name
+from taskproc.names import id_text, queue_name, tenant_name
 
 if TYPE_CHECKING:
     from taskproc.looking import Looking
@@ -26,16 +26,16 @@ class Looks(ABC):
 
     async def get_task(self, task_id: str, *, tenant: str | None = None) -> TaskInfo | None:
         """A task that has not ended; None otherwise."""
-        found = await self._looking().tasks([task_id])
+        found = await self._looking().tasks([id_text(task_id)])
         return found[0] if found and tenant in (None, found[0].tenant) else None
 
     async def explain(self, task_id: str, *, tenant: str | None = None) -> str:
         """Why a task does not run: paused, delayed, behind others, not served, running, dead with what error."""
-        return await explain(self._looking(), task_id, tenant)
+        return await explain(self._looking(), id_text(task_id), tenant)
 
     async def get_batch(self, batch_id: str, *, tenant: str | None = None) -> BatchInfo | None:
         """A batch as it is now; None once its retention is over."""
-        found = await self._looking().batch(batch_id)
+        found = await self._looking().batch(id_text(batch_id))
         return found if found is not None and tenant in (None, found.tenant) else None
 
     async def get_batches(self, tenant: str, skip: int = 0, take: int = 50) -> list[BatchInfo]:

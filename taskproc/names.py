@@ -9,6 +9,7 @@ from taskproc.errors import InvalidName
 __all__ = [
     "FAIR",
     "LOCALS",
+    "id_text",
     "is_fair",
     "is_private",
     "parse",
@@ -46,6 +47,15 @@ def tenant_name(name: str) -> str:
 def schedule_name(name: str) -> str:
     """`name`, when it is a valid schedule id; InvalidName otherwise."""
     return _check("schedule", name, name)
+
+
+def id_text(id_: str) -> str:
+    """`id_`, when it can be the id of a task or batch; InvalidName otherwise."""
+    if not isinstance(id_, str):
+        raise InvalidName(
+            f"{repr(id_)[:LONGEST_SHOWN]} is not the id of a task or batch: pass the str that enqueuing it gave"
+        )
+    return id_
 
 
 def scope_text(scope: str) -> str:

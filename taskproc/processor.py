@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
@@ -15,18 +15,23 @@ from taskproc.blocking import Blocking
 from taskproc.calls import Aliases, Calls
 from taskproc.connection import Connection, connect
 from taskproc.context import TaskContext, is_below_task_of
-from taskproc.dead_letters import for_dead_tasks
-from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, UnknownTask
+from taskproc.errors import (
+    ConfigurationError,
+    NotConnected,
+    StorageUnavailable,
+    TaskProcessorError,
+    UnknownTask,
+)
 from taskproc.executor import Executor, JsonExecutor
 from taskproc.looking import Looking
-from taskproc.looks import Looks
 from taskproc.models import ScheduleData, TaskData
-from taskproc.names import queue_name, scope_text, tenant_name
+from taskproc.names import id_text, queue_name, scope_text, tenant_name
 from taskproc.options import OnOptions, Options
 from taskproc.schedules import Declared, Schedules, cron_of_valid
 from taskproc.scopes import Scopes, as_scopes
 from taskproc.sending import Sender
 from taskproc.settings import TaskProcessorSettings
+from taskproc.steering import Steering
 from taskproc.storage import OPEN_FOR_MS, Storage
 from taskproc.threads import Threads
 from taskproc.upload import OpenBatches, Upload
@@ -67,7 +72,7 @@ class _Open:
     schedules: Schedules
 
 
-class TaskProcessor(Looks):
+class TaskProcessor(Steering):
     """Hands method calls to workers, and is one itself during `run()`. Connected inside `async with processor`.
 
     `scopes` give the services whose methods tasks call: `factories({…})`, a dishka container, or what a plugin makes
@@ -83,7 +88,11 @@ class TaskProcessor(Looks):
         executor: Executor | None = None,
         aliases: Aliases | None = None,
     ) -> None:
-        self.settings = settings if settings is not None else TaskProcessorSettings()
+        given: object = settings
+        if not isinstance(given, TaskProcessorSettings | None):
+            kind = type(settings).__name__
+            raise ConfigurationError(f"settings is a {kind}: pass TaskProcessorSettings(redis=…, …), or nothing")
+        self.settings = TaskProcessorSettings() if settings is None else settings
         self.execute: Execute = self._execute
         """What a worker does with a task: opens a scope, lets the executor call the method. May be replaced."""
         self._given_executor = executor
@@ -113,6 +122,7 @@ class TaskProcessor(Looks):
     async def __aenter__(self) -> Self:
         if self._open is not None:
             raise ConfigurationError("the processor is connected already: one `async with processor` at a time")
+        self._check_declared()
         connection = await connect(self.settings)
         storage = Storage(connection, self.settings.prefix, self.settings.command_timeout.total_seconds())
         try:
@@ -131,6 +141,13 @@ class TaskProcessor(Looks):
         schedules = Schedules(self.settings, storage, looking, lambda: self._sender)
         self._open = _Open(asyncio.get_running_loop(), connection, storage, looking, open_batches, schedules)
         return self
+
+    def _check_declared(self) -> None:
+        for id_, said in self._declared.items():
+            try:
+                self._sender.call(said.method, said.args, said.kwargs, PLAIN)
+            except TaskProcessorError as error:
+                raise ConfigurationError(f"schedule {id_!r} cannot be declared: {error}") from error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -287,15 +304,11 @@ class TaskProcessor(Looks):
     async def cancel_batch(self, batch_id: str, *, tenant: str | None = None) -> bool:
         """True: the batch is canceling or canceled now. False: unknown, ended otherwise, or another tenant's."""
         storage = self._opened().storage
-        if not await storage.cancel_batch(batch_id, tenant):
+        if not await storage.cancel_batch(id_text(batch_id), tenant):
             return False
         while await storage.cancel_queued(batch_id):
             pass
         return True
-
-    async def cancel_task(self, task_id: str, *, tenant: str | None = None) -> bool:
-        """True: the task is, or will be, canceled. False: unknown, ended, dead (discard it), or another tenant's."""
-        return await self._opened().storage.cancel_task(task_id, tenant)
 
     def new_batch(self, queue: str | None, tenant: str | None, scope: str) -> tuple[Batch, Upload]:
         """A batch to be filled, and what sends it."""
@@ -306,7 +319,7 @@ class TaskProcessor(Looks):
 
     def more_of_batch(self, queue: str | None, tenant: str | None, batch_id: str) -> tuple[Batch, Upload]:
         """More of an existing batch, to be filled, and what sends it."""
-        return self._part_of_batch(None if queue is None else queue_name(queue), tenant, batch_id, None)
+        return self._part_of_batch(None if queue is None else queue_name(queue), tenant, id_text(batch_id), None)
 
     def _part_of_batch(
         self, queue: str | None, tenant: str | None, batch_id: str, create: dict[str, str] | None
@@ -349,42 +362,8 @@ class TaskProcessor(Looks):
         """Removes a schedule; a task that it started goes on. False: unknown or another tenant's."""
         return await self._opened().schedules.cancel(schedule_id, tenant)
 
-    # Steering
-
-    async def pause(self) -> None:
-        """From now on no task is handed out, on any process; running ones go on."""
-        await self._opened().storage.pause(paused=True)
-
-    async def resume(self) -> None:
-        """Goes on."""
-        await self._opened().storage.pause(paused=False)
-
-    async def retry_dead_tasks(
-        self,
-        queue: str,
-        retries: int | None = None,
-        count: int | None = None,
-        *,
-        task_ids: Sequence[str] | None = None,
-        tenant: str | None = None,
-    ) -> int:
-        """Lets dead tasks run again: all of the queue, the `count` that died first, or those named; how many. They have
-        as many retries as before, or `retries`. Those of canceled batches stay dead.
-        """
-        checked = Options(retries=retries).retries
-        storage = self._opened().storage
-        return await for_dead_tasks(
-            self._looking(), queue, count, task_ids, lambda ids: storage.retry_dead(queue, ids, checked, tenant)
-        )
-
-    async def discard_dead_tasks(
-        self, queue: str, count: int | None = None, *, task_ids: Sequence[str] | None = None, tenant: str | None = None
-    ) -> int:
-        """Removes dead tasks: all of the queue, the `count` that died first, or those named; how many."""
-        storage = self._opened().storage
-        return await for_dead_tasks(
-            self._looking(), queue, count, task_ids, lambda ids: storage.discard_dead(queue, ids, tenant)
-        )
+    def _storage(self) -> Storage:
+        return self._opened().storage
 
     def _looking(self) -> Looking:
         return self._opened().looking

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from taskproc.errors import TaskProcessorError
 
-__all__ = ["supervised"]
+__all__ = ["end", "supervised"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,3 +33,14 @@ async def supervised(name: str, duty: Callable[[], Awaitable[None]]) -> None:
             logger.exception("%s failed and goes on", name)
         if failures:
             await asyncio.sleep(min(0.1 * 2 ** min(failures, 10), LONGEST_PAUSE) * random.uniform(0.5, 1))
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancels tasks until they have ended: Python 3.11 loses a cancel that comes while the driver sends a command."""
+    pending = set(tasks)
+    for _ in range(20):
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.05)
+        if not pending:
+            return

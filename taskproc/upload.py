@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from taskproc.errors import BatchCanceled, EnqueueError, StorageUnavailable, TaskProcessorError
 from taskproc.records import Chunk
-from taskproc.supervised import supervised
+from taskproc.supervised import end, supervised
 
 if TYPE_CHECKING:
     from taskproc.storage import Sending, Storage
@@ -185,8 +185,7 @@ class OpenBatches:
 
     async def close(self) -> None:
         if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping], timeout=1)
+            await end(self._keeping)
 
 
 async def finish(upload: Upload) -> bool:

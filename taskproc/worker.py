@@ -22,7 +22,7 @@ from taskproc.listener import Events, WakeTokens
 from taskproc.maintenance import Maintenance
 from taskproc.records import Request, Settled
 from taskproc.scheduler import Scheduler
-from taskproc.supervised import supervised
+from taskproc.supervised import end, supervised
 
 if TYPE_CHECKING:
     from taskproc.connection import Connection
@@ -85,7 +85,7 @@ class Worker:
             await self._serve()
         finally:
             self._heartbeat.stop()
-            await _end(*hearing)
+            await end(*hearing)
             await self._events.close()
 
     async def _serve(self) -> None:
@@ -95,10 +95,10 @@ class Worker:
         try:
             await self._work()
         finally:
-            await _end(listening)  # first: what is given back below is for others
+            await end(listening)  # first: what is given back below is for others
             await self._tokens.close()
             await self._leave()
-            await _end(*duties)
+            await end(*duties)
             await self._attempts.abandon()
 
     def _duty(self, name: str, duty: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -125,6 +125,13 @@ class Worker:
             "slots": settings.max_workers, "version": version("taskproc"),
         }  # fmt: skip
         await self._storage.register(self.id, self._timeout, about)
+        if settings.default_queue not in settings.queues:
+            logger.warning(
+                "default_queue %r is not among the queues that this process serves (%s): tasks that name no queue wait "
+                "for another worker",
+                settings.default_queue,
+                ", ".join(settings.queues),
+            )
         logger.info("worker %s serves %s with %d slots", self.id, ", ".join(settings.queues), settings.max_workers)
 
     def stop(self) -> None:
@@ -386,14 +393,3 @@ class Worker:
 def _deliver(pending: Sequence[Pending], settled: Sequence[Settled]) -> None:
     for one, as_ in zip(pending, settled, strict=True):
         one.deliver(as_)
-
-
-async def _end(*tasks: asyncio.Task[None]) -> None:
-    """Cancels tasks until they have ended: Python 3.11 loses a cancel that comes while the driver sends a command."""
-    pending = set(tasks)
-    for _ in range(20):
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.05)
-        if not pending:
-            return

@@ -67,10 +67,10 @@ class OpenScope:
 async def task_scope(connection: HTTPConnection) -> AsyncGenerator[OpenScope]:
     """A scope like that of a task, open while the request is served; the name for `dependency_overrides`.
 
-    All dependencies of a request share it. It is closed after the response has been sent, or the WebSocket route has
-    ended, however that ended: with the exception of the route, if there is one, as with that of a task. The scope is
-    that of the app's own processor, also where `get_task_processor` is overridden. ConfigurationError when the app has
-    no processor, or that has no scopes.
+    All dependencies of a request share it. It is closed after the response has been sent (before, with a FastAPI older
+    than 0.118), or the WebSocket route has ended, however that ended: with the exception of the route, if there is one,
+    as with that of a task. The scope is that of the app's own processor, also where `get_task_processor` is overridden.
+    ConfigurationError when the app has no processor, or that has no scopes.
     """
     processor = await get_task_processor(connection)
     if processor.scopes is None:

@@ -232,6 +232,12 @@ def _processor(settings: Settings | None, container: AnyContainer | None, aliase
         return settings
     if settings is None or isinstance(settings, TaskProcessorSettings):
         return TaskProcessor(settings, aliases=aliases)
+    given: object = settings
+    if not callable(given):
+        kind = type(settings).__name__
+        raise ConfigurationError(
+            f"settings is a {kind}: pass TaskProcessorSettings(redis=…), a function that returns it, or nothing"
+        )
     made: object = settings(container)
     if not isinstance(made, TaskProcessorSettings):
         raise ConfigurationError(f"settings={settings!r} returned {made!r}: it must return TaskProcessorSettings")

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 import watchfiles
+from pydantic import ValidationError
 
 from taskproc.cli.serving import Overrides, load, serve
 from taskproc.errors import TaskProcessorError
@@ -62,6 +63,6 @@ def _work(target: str, overrides: Overrides, log_level: LogLevel) -> None:
     sys.path.insert(0, str(Path.cwd()))
     try:
         asyncio.run(serve(load(target), overrides))
-    except TaskProcessorError as error:
+    except (TaskProcessorError, ValidationError) as error:
         typer.secho(f"taskproc: {error}", err=True, fg="red")
         raise typer.Exit(1) from error

@@ -13,14 +13,14 @@ from taskproc.address import Host, read_address
 from taskproc.links import SharedFind
 from taskproc.replies import Unreached, explain, is_elsewhere, is_not_executed
 from taskproc.servers import finder
-from tests.connections.impostor import encoded, impostor
+from tests.connections.impostor import Reply, encoded, impostor
 from tests.connections.kit import settings_for
 from tests.kit import Server
 
 
 def _owned_by(port: int, *others: int) -> bytes:
     """The slots as a node sees them."""
-    nodes = [["127.0.0.1", other, "id"] for other in (port, *others)]
+    nodes: list[Reply] = [["127.0.0.1", other, "id"] for other in (port, *others)]
     return encoded([[0, 16383, *nodes]])
 
 

@@ -16,7 +16,7 @@ from taskproc import ConfigurationError, Scopes, TaskProcessorError, ref
 from taskproc_fastapi import FastAPI, Tasks, TaskScope, get_task_processor
 from taskproc_fastapi.depends_services import depends_services
 from tests.conftest import MakeSettings
-from tests.fastapi.container_kit import Broken, Log, run_task
+from tests.fastapi.container_kit import Broken, Log, get, run_task
 from tests.kit import wait_until
 
 log = Log()
@@ -128,6 +128,23 @@ async def test_each_is_made_once_for_a_task() -> None:
     first, second = [await run_task(scopes, body) for _ in range(2)]
     assert first is not second
     assert log.take() == [*OPENED, "body", *CLOSED] * 2
+
+
+async def test_what_is_not_cached_is_made_for_each_that_needs_it() -> None:
+    """`use_cache=False` is a new one for each parameter, not each time that the service is asked for."""
+
+    def make_mailer(
+        one: Annotated[Session, Depends(open_session, use_cache=False)],
+        other: Annotated[Session, Depends(open_session, use_cache=False)],
+    ) -> Mailer:
+        assert one is not other
+        return Mailer(one)
+
+    async def body(scope: Any) -> None:
+        assert await scope.get(Mailer) is await scope.get(Mailer)
+
+    await run_task(depends_services(FastAPI(), {Mailer: make_mailer}), body)
+    assert log.take() == ["+connection", *["+session"] * 2, *["-session"] * 2, "-connection"]
 
 
 @pytest.mark.parametrize("ending", [Broken, asyncio.CancelledError])
@@ -301,14 +318,14 @@ async def test_they_are_made_in_the_task_only() -> None:
     """What would be entered in one asyncio task and left in another, or never, is refused."""
     scopes = services(FastAPI())
 
-    async def body(scope: Any) -> Any:
+    async def body(scope: Any) -> None:
         with pytest.raises(TaskProcessorError, match="Mailer was asked for outside of the asyncio task"):
             await asyncio.create_task(scope.get(Mailer))
-        return scope
 
-    ended = await run_task(scopes, body)
+    async with scopes() as scope:
+        await body(scope)
     with pytest.raises(TaskProcessorError, match="or after its end"):
-        await ended.get(Mailer)
+        await get(scope, Mailer)
     assert log.take() == []
 
 

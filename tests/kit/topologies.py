@@ -137,7 +137,11 @@ def sentinel3(**options: str | int) -> Generator[Watched]:
         block_until(lambda: all(map(_is_linked, servers[1:])), 10, "replicas that follow")
         watched = Watched(servers, [stack.enter_context(Sentinel(servers[0], after)) for after in DOWN_AFTER])
         watched.await_ready()
-        yield watched
+        try:
+            yield watched
+        except BaseException as error:
+            error.add_note(f"the first Sentinel printed:\n{watched.sentinels[0].process.log_end}")
+            raise
 
 
 class Cluster:

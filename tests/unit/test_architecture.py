@@ -27,7 +27,7 @@ LAYERS = (
     # around it
     "cli __main__",
     # what an app calls
-    "processor looks blocking batch upload schedules sending explaining dead_letters",
+    "processor steering looks blocking batch upload schedules sending explaining dead_letters",
     # what a worker does
     "worker attempts running attempt maintenance scheduler listener heartbeat hooks outcome failure threads supervised",
     # a call and its arguments
