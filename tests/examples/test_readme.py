@@ -22,9 +22,6 @@ from tests.kit.processes import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
-NOT_YET = {"app_name", "deadletter_unique_schedules", "use_cron_seconds"}
-"""Settings of something that the README does not tell of."""
-
 
 def program(title: str) -> str:
     """The program of that title."""
@@ -76,7 +73,7 @@ def test_the_program_without_fastapi_runs(tmp_path: Path) -> None:
 
 def test_the_table_has_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting is told with its environment variable and its default, as one would write it there."""
-    check_settings(README, monkeypatch, left_out=NOT_YET)
+    check_settings(README, monkeypatch, left_out=set())
 
 
 def test_links_lead_somewhere() -> None:

@@ -16,7 +16,7 @@ MASTER = "tests"
 DOWN_AFTER = 500, 2000, 2000  # ms without an answer after which each Sentinel takes the master for dead: one is first,
 QUORUM = 1  # and may begin at once, so that the votes are not split; a majority must vote for it all the same
 FAILOVER_TIMEOUT = 3000  # ms
-_QUICK = {"INFO-PERIOD": 100, "PUBLISH-PERIOD": 100, "PING-PERIOD": 100, "ASK-PERIOD": 100}
+_QUICK = {"INFO-PERIOD": 100, "PUBLISH-PERIOD": 100, "ASK-PERIOD": 100}
 _PUBLISH_PERIOD = 2000  # Sentinels take back a master that has not been announced for four of these
 _SLOTS = 16384
 
