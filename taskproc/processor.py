@@ -207,8 +207,13 @@ class TaskProcessor(Steering):
             running.exception()  # run() has raised it, unless it was cancelled
 
     async def _work(self, opened: _Open, worker: Worker) -> None:
-        await opened.storage.check_access()
-        await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
+        while not worker.is_stopping:
+            try:
+                await opened.storage.check_access()
+                await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
+                break
+            except StorageUnavailable as error:  # it was there when the processor connected, and will be again
+                logger.warning("%s", error)
         await worker.run()
 
     @property

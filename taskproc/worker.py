@@ -142,6 +142,10 @@ class Worker:
             self._hungry.clear()  # no more tokens
             self._wake_up()
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
     def hurry(self) -> None:
         """Hands back at once what still runs."""
         self.stop()

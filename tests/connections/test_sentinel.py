@@ -12,6 +12,7 @@ from tests.kit import wait_until
 from tests.kit.topologies import command, sentinel3
 
 RESUMES_WITHIN = 10  # seconds
+PATIENCE = 15  # seconds: longer than any failover
 
 
 async def test_master_dies_under_load(tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ async def test_master_dies_under_load(tmp_path: Path) -> None:
     with sentinel3(min_replicas_to_write=1) as watched:
         old = watched.master
         with worker(watched.url, ledger):
-            async with TaskProcessor(settings_for(watched.url)) as processor:
+            async with TaskProcessor(settings_for(watched.url, command_timeout=PATIENCE)) as processor:
                 batch_id = await batch_of(processor, range(1_000_000, 1_000_500))
                 async with Producer(processor) as producer:
                     sent = producer.sent
@@ -41,7 +42,7 @@ async def test_failover_while_the_old_master_still_answers(tmp_path: Path) -> No
         old = watched.master
         with worker(watched.url, ledger):
             one_connection = f"{watched.url}?max_connections=1"
-            async with TaskProcessor(settings_for(one_connection)) as processor:
+            async with TaskProcessor(settings_for(one_connection, command_timeout=PATIENCE)) as processor:
                 batch_id = await batch_of(processor, range(1_000_000, 1_000_500))
                 async with Producer(processor, replicas=2) as producer:
                     sent = producer.sent
@@ -65,7 +66,7 @@ async def test_failover_that_loses_what_was_accepted(tmp_path: Path) -> None:
         old, replicas = watched.master, watched.replicas
         with worker(watched.url, ledger):
             one_connection = f"{watched.url}?max_connections=1"
-            async with TaskProcessor(settings_for(one_connection)) as processor:
+            async with TaskProcessor(settings_for(one_connection, command_timeout=PATIENCE)) as processor:
                 batch_id = await batch_of(processor, range(1_000_000, 1_001_000))
                 async with Producer(processor, replicas=2) as producer:
                     sent = producer.sent
@@ -94,7 +95,7 @@ async def test_failover_from_a_master_that_hangs(tmp_path: Path) -> None:
     with sentinel3(min_replicas_to_write=1) as watched:
         old = watched.master
         with worker(watched.url, ledger):
-            async with TaskProcessor(settings_for(watched.url, command_timeout=15)) as processor:
+            async with TaskProcessor(settings_for(watched.url, command_timeout=PATIENCE)) as processor:
                 batch_id = await batch_of(processor, range(1_000_000, 1_000_500))
                 async with Producer(processor) as producer:
                     sent = producer.sent

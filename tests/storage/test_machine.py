@@ -66,7 +66,7 @@ def test_machine_kills(database: redis.Redis, mutant: str) -> None:
 @pytest.mark.timeout(1_200)
 def test_scripts_do_what_the_model_does_for_long(database: redis.Redis) -> None:
     """Likewise, in more and longer runs."""
-    _explore(database, SOURCES, 1_500, settings(QUICK, stateful_step_count=60))
+    _explore(database, SOURCES, 600, settings(QUICK, stateful_step_count=60))
 
 
 @pytest.mark.slow
