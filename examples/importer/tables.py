@@ -1,11 +1,13 @@
 """The tables of the database, and how it is opened."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import CreateTable
@@ -37,12 +39,23 @@ class StoredReport(Base):
 async def open_engine(folder: Path) -> AsyncGenerator[AsyncEngine]:
     """For the life of the app. Several processes may share the file: readers never wait, and writers wait in turn."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{_made(folder)}/importer.db", connect_args={"timeout": 30})
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        for table in Base.metadata.sorted_tables:
-            await connection.execute(CreateTable(table, if_not_exists=True))
+    while not await _is_set_up(engine):
+        await asyncio.sleep(0.1)  # another process is at it: SQLite does not wait for the change to WAL
     yield engine
     await engine.dispose()
+
+
+async def _is_set_up(engine: AsyncEngine) -> bool:
+    try:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            for table in Base.metadata.sorted_tables:
+                await connection.execute(CreateTable(table, if_not_exists=True))
+    except OperationalError as error:
+        if "locked" in str(error):
+            return False
+        raise
+    return True
 
 
 @asynccontextmanager

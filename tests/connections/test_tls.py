@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from taskproc import ConfigurationError, StorageUnavailable, TaskProcessor, background
+from tests.connections.impostor import encoded, impostor
 from tests.connections.kit import settings_for
 from tests.kit import Proxy, Server, wait_until
 from tests.kit.topologies import command
@@ -147,3 +148,16 @@ async def test_encrypted_cluster(ca: trustme.CA, ca_file: Path) -> None:
             assert await processor.cancel_task(await processor.enqueue(nothing))
         said = await _refusal(address.partition("?")[0], ConfigurationError)
         assert "not trusted" in said
+
+
+async def test_encrypted_sentinel(ca: trustme.CA, ca_file: Path) -> None:
+    """Sentinels are asked by TLS too, with the same certificates, and the master that they name is."""
+    with _encrypted(_certificates(ca, "127.0.0.1")) as master:
+        async with impostor(SENTINEL=encoded(["127.0.0.1", master.port])) as sentinel:
+            with Proxy(sentinel.port, _certificates(ca, "127.0.0.1")) as encrypted:
+                address = _address(encrypted, ssl_ca_certs=ca_file).replace("rediss:", "rediss+sentinel:")
+                address = address.replace("/0?", "/main?")
+                async with TaskProcessor(settings_for(address)) as processor:
+                    assert await processor.cancel_task(await processor.enqueue(nothing))
+                said = await _refusal(address.partition("?")[0], ConfigurationError)
+                assert "not trusted" in said
