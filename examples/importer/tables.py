@@ -39,7 +39,7 @@ class StoredReport(Base):
 async def open_engine(folder: Path) -> AsyncGenerator[AsyncEngine]:
     """For the life of the app. Several processes may share the file: readers never wait, and writers wait in turn."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{_made(folder)}/importer.db", connect_args={"timeout": 30})
-    while not await _is_set_up(engine):
+    while not await _is_set_up(engine):  # noqa: ASYNC110  other processes send no events
         await asyncio.sleep(0.1)  # another process is at it: SQLite does not wait for the change to WAL
     yield engine
     await engine.dispose()
