@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -213,6 +214,18 @@ def _own_services(
             raise ConfigurationError(
                 f"services={{{service!r}: {maker!r}}}: pass a class and a provider of the container"
             )
+        needed = [] if providers.is_provider(maker) else _required(maker)
+        if needed:
+            raise ConfigurationError(
+                f"services={{{service.__name__}: {maker!r}}}: it needs {', '.join(needed)}, which nobody gives it. "
+                f"Name the provider that does, as in services={{{service.__name__}: container.some_provider}}"
+            )
         provider = cast("AnyProvider", maker) if providers.is_provider(maker) else providers.Callable(maker)
         found[service] = own.get(paths.get(provider, ""), provider)
     return found
+
+
+def _required(maker: Callable[..., object]) -> list[str]:
+    parameters = inspect.signature(maker).parameters.values()
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in optional]

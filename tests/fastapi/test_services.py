@@ -329,3 +329,15 @@ def test_services_take_classes_and_providers(services: Any) -> None:
     """Names in place of classes or providers are refused at once."""
     with pytest.raises(ConfigurationError, match="pass a class and a provider"):
         container_scopes(Declared(), services)
+
+
+def test_services_refuse_what_needs_arguments() -> None:
+    """A class in the place of its provider is an error at once, not one of each task."""
+
+    class Needy:
+        def __init__(self, session: object, size: int = 1, *more: object) -> None: ...
+
+    with pytest.raises(
+        ConfigurationError, match=r"it needs session, .*services=\{SendsMail: container\.some_provider\}"
+    ):
+        container_scopes(one(), {SendsMail: needy})
