@@ -163,7 +163,7 @@ async def test_server_without_cluster() -> None:
 
 async def test_owner_is_down() -> None:
     """The error names the cluster and the node that does not answer, and work goes on when it is back."""
-    with cluster3(appendonly="yes", cluster_require_full_coverage="no") as cluster:
+    with cluster3(appendonly="yes", appendfsync="always", cluster_require_full_coverage="no") as cluster:
         owner = cluster.owner(PREFIX)
         async with TaskProcessor(settings_for(cluster.url, command_timeout=0.5)) as processor:
             task_id = await processor.enqueue(note, 1)
