@@ -140,7 +140,8 @@ def sentinel3(**options: str | int) -> Generator[Watched]:
         try:
             yield watched
         except BaseException as error:
-            error.add_note(f"the first Sentinel printed:\n{watched.sentinels[0].process.log_end}")
+            for started in (watched.sentinels[0], *servers):
+                error.add_note(f"the server on port {started.port} printed:\n{started.process.log_end}")
             raise
 
 
