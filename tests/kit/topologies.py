@@ -120,8 +120,12 @@ def _role(server: Server) -> str:
     return str(command(server, "ROLE")[0].decode())
 
 
-def _is_linked(replica: Server) -> bool:
-    return info(replica, "replication")["master_link_status"] == "up"
+def _reaches_all(master: Server, replicas: int) -> bool:
+    """Whether replicas get what is written. The link is up before: for up to a second after it they get nothing."""
+    with master.client() as client:
+        client.publish("ready?", "")
+        reached: int = client.wait(replicas, 100)
+    return reached == replicas
 
 
 @contextmanager
@@ -134,7 +138,7 @@ def sentinel3(**options: str | int) -> Generator[Watched]:
         ]
         for replica in servers[1:]:
             command(replica, "REPLICAOF", HOST, servers[0].port)
-        block_until(lambda: all(map(_is_linked, servers[1:])), 10, "replicas that follow")
+        block_until(lambda: _reaches_all(servers[0], len(servers) - 1), 10, "replicas that follow")
         watched = Watched(servers, [stack.enter_context(Sentinel(servers[0], after)) for after in DOWN_AFTER])
         watched.await_ready()
         try:
