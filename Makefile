@@ -12,11 +12,13 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+PEERS_VENV := .venv-peers
+PEERS_INSTALLED := $(PEERS_VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.docs-installed
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 
-.PHONY: help setup run test test-acl check fmt lua-lint docs docs-serve clean
+.PHONY: help setup run test test-acl check fmt lua-lint bench bench-peers docs docs-serve clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +50,12 @@ fmt: $(INSTALLED) ## format the Python code and mend what ruff can mend
 lua-lint: $(INSTALLED) ## luacheck alone, each script with what is put in front of it
 	$(PY) -m tools.lua_lint
 
+bench: $(INSTALLED) ## measure against the bare protocol and write benchmarks/RESULTS.md; ARGS=--help tells what else
+	$(PY) -m benchmarks.run $(ARGS)
+
+bench-peers: $(INSTALLED) $(PEERS_INSTALLED) ## the same, and other libraries in turn with it, installed into .venv-peers
+	$(PY) -m benchmarks.run --peers $(ARGS)
+
 docs: $(DOCS_INSTALLED) ## build the documentation site into build/site; every warning is an error
 	$(MKDOCS) build --strict
 
@@ -66,6 +74,13 @@ $(INSTALLED): pyproject.toml | $(PY)
 $(DOCS_INSTALLED): $(INSTALLED)
 	$(PY) -m pip install --quiet --group docs
 	@touch $@
+
+$(PEERS_INSTALLED): benchmarks/peers/install benchmarks/peers/requirements.txt | $(PEERS_VENV)/bin/python
+	benchmarks/peers/install $(PEERS_VENV)
+	@touch $@
+
+$(PEERS_VENV)/bin/python:
+	@tools/make-venv '$(PYTHON)' $(PEERS_VENV)
 
 $(PY):
 	@tools/make-venv '$(PYTHON)' $(VENV)

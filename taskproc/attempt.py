@@ -12,7 +12,7 @@ from taskproc.errors import ArgumentsMismatch, MalformedTask, UnknownTask
 from taskproc.failure import describe, one_line
 from taskproc.hooks import call_hook
 from taskproc.options import LONGEST, milliseconds
-from taskproc.outcome import Canceled, Done, Failed, Interrupted, Malformed, NotKnown, Outcome
+from taskproc.outcome import DONE, Canceled, Failed, Interrupted, Malformed, NotKnown, Outcome, Unfinished
 from taskproc.records import Attempt, Settlement
 
 if TYPE_CHECKING:
@@ -40,20 +40,18 @@ async def run_attempt(ctx: TaskContext, execute: Execute, settings: TaskProcesso
         return Malformed(error)
     except BaseException as error:  # noqa: BLE001 - SystemExit of a task must not end its worker
         return Failed(error)
-    return Done()
+    return DONE
 
 
 async def settlement_of(
-    ctx: TaskContext, attempt: Attempt, outcome: Outcome, settings: TaskProcessorSettings, *, us: int, now: int
+    ctx: TaskContext, attempt: Attempt, outcome: Unfinished, settings: TaskProcessorSettings, *, us: int, now: int
 ) -> Settlement:
-    """What is handed in for the outcome; for a failure the hooks are asked first."""
+    """What is handed in for an attempt that was not done; for a failure the hooks are asked first."""
 
     def settled(kind: str, **fields: object) -> Settlement:
         return Settlement(id=attempt.id, token=attempt.token, outcome=kind, us=us, **fields)  # type: ignore[arg-type]
 
     match outcome:
-        case Done():
-            return settled("done")
         case Canceled() | Interrupted():
             return settled("release")
         case NotKnown(error) if (waited := now - (attempt.unknown_since or now)) < settings.unknown_task_grace / _MS:

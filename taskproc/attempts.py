@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from taskproc.context import TaskContext, enter
 from taskproc.errors import TaskProcessorError
 from taskproc.hooks import call_hook
 from taskproc.options import milliseconds
-from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome
+from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome, Unfinished
 from taskproc.records import Attempt, Settled, Settlement
 from taskproc.running import Reason, Running
 
@@ -57,6 +57,7 @@ class Attempts:
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._running: set[Running] = set()
+        self._coming = 0
         self._giving_up: set[asyncio.Task[None]] = set()
         self._canceled: dict[str, None] = {}
         self.pending: list[Pending] = []
@@ -65,12 +66,17 @@ class Attempts:
 
     def __len__(self) -> int:
         """How many slots are taken."""
-        return len(self._running)
+        return len(self._running) + self._coming
 
     @property
     def all_ended(self) -> bool:
         """Whether everything is handed in and its hooks have been called, but for what does not end."""
-        return not self.pending and not self._giving_up and all(run.left_behind for run in self._running)
+        return (
+            not self.pending
+            and not self._giving_up
+            and not self._coming
+            and all(run.left_behind for run in self._running)
+        )
 
     def take_pending(self, most: int) -> list[Pending]:
         """Up to `most` attempts to be handed in, those that ended first."""
@@ -85,7 +91,17 @@ class Attempts:
 
     # From start to end
 
-    def start(self, attempt: Attempt, leased_at: float) -> None:
+    def start_soon(self, attempts: Sequence[Attempt], leased_at: float) -> None:
+        """Runs these tasks; they take slots at once, and start when the caller has sent what it has to send."""
+        self._coming += len(attempts)
+        self._loop.call_soon(self._start_all, attempts, leased_at)
+
+    def _start_all(self, attempts: Sequence[Attempt], leased_at: float) -> None:
+        self._coming -= len(attempts)
+        for attempt in attempts:
+            self._start(attempt, leased_at)
+
+    def _start(self, attempt: Attempt, leased_at: float) -> None:
         """Runs a task in an asyncio task and a contextvars context of its own."""
         run = Running(self._processor, self._storage, attempt, leased_at)
         self._running.add(run)
@@ -110,16 +126,25 @@ class Attempts:
         finally:
             self._running.discard(run)
             self._changed()
+            if not run.left_behind:
+                run.let_go()
 
     async def _settle(self, run: Running, outcome: Outcome) -> None:
         run.settled = run.handing_in = True
-        now = int((time.monotonic() + self.ahead) * 1000)
-        if not isinstance(outcome, Done | Canceled | Interrupted):
-            await self._outlast_hooks(run)
-        settlement = await settlement_of(run.ctx, run.attempt, outcome, self._settings, us=run.run_time, now=now)
+        if isinstance(outcome, Done):
+            attempt = run.attempt
+            settlement = Settlement(id=attempt.id, token=attempt.token, outcome="done", us=run.run_time)
+        else:
+            settlement = await self._ask_hooks(run, outcome)
         settled = self._hand_in(run, settlement)
         if settled is not None:
             await self._after(run.ctx, await settled)
+
+    async def _ask_hooks(self, run: Running, outcome: Unfinished) -> Settlement:
+        now = int((time.monotonic() + self.ahead) * 1000)
+        if not isinstance(outcome, Canceled | Interrupted):
+            await self._outlast_hooks(run)
+        return await settlement_of(run.ctx, run.attempt, outcome, self._settings, us=run.run_time, now=now)
 
     async def _outlast_hooks(self, run: Running) -> None:
         """A failed attempt keeps its lease while its hooks are asked."""

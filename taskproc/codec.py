@@ -40,7 +40,7 @@ class Parameter:
     def __init__(self, name: str, annotation: Any) -> None:
         self.name = name
         self.annotation = annotation
-        self._exact = annotation if any(annotation is exact for exact in _EXACT) else None
+        self.exact: type | None = annotation if any(annotation is exact for exact in _EXACT) else None
 
     @functools.cached_property
     def _adapter(self) -> TypeAdapter[tuple[Any]]:
@@ -55,7 +55,7 @@ class Parameter:
 
     def encode(self, value: Any) -> Any:
         """What stands for the value in JSON; InvalidArguments when it would not come back as it is."""
-        if type(value) is self._exact:
+        if type(value) is self.exact:
             return value
         return self._encode_plain(value) if self.annotation is Any else self._encode_by_annotation(value)
 
@@ -96,9 +96,9 @@ class Parameter:
     def decode(self, raw: msgspec.Raw) -> Any:
         """The value; ArgumentsMismatch when it does not fit the annotation."""
         try:
-            if self._exact is not None or self.annotation is Any:
+            if self.exact is not None or self.annotation is Any:
                 value = _decode_value(raw)
-                if self._exact is None or type(value) is self._exact:
+                if self.exact is None or type(value) is self.exact:
                     return value
             return self._adapter.validate_json(b"[" + bytes(raw) + b"]", by_alias=False, by_name=True)[0]
         except Exception as error:  # validators of models may raise anything
@@ -133,6 +133,7 @@ class Codec:
         self._others = next((made[p.name] for p in kinds if p.kind is p.VAR_KEYWORD), None)
         self._contexts = [each.name for each in made.values() if isinstance(each, ContextParameter)]
         self._simple = len(self._positional) == len(made)
+        self._quick = _all_at_once([each.exact for each in self._positional]) if self._simple else None
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """The payload of a call; InvalidArguments when it does not fit the signature."""
@@ -147,6 +148,11 @@ class Codec:
 
     def decode(self, data: bytes, context: TaskContext) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """The arguments of a call, `context` where a parameter asks for it; ArgumentsMismatch when they do not fit."""
+        if self._quick is not None:
+            try:
+                return self._quick(data)[0], {}
+            except (msgspec.MsgspecError, ValueError):  # what is wrong, or was left out, the long way tells
+                pass
         positional, named = _parts(data)
         args = [self._at(index).decode(raw) for index, raw in enumerate(positional)]
         kwargs = {name: self._named(name).decode(raw) for name, raw in named.items()}
@@ -197,6 +203,15 @@ class Codec:
 def codec_of(function: Callable[..., Any], *, bound: bool) -> Codec:
     """The codec of a function; `bound` when its first parameter is the instance or class."""
     return Codec(function, bound=bound)
+
+
+def _all_at_once(types: list[type | None]) -> Callable[[bytes], tuple[tuple[Any, ...]]] | None:
+    """Decodes a payload without keywords, when each value's JSON is what it is."""
+    if None in types:
+        return None
+    arguments: Any = GenericAlias(tuple, tuple(types) or ((),))
+    payload: Any = GenericAlias(tuple, (arguments,))
+    return msgspec.json.Decoder(payload).decode
 
 
 def _parts(data: bytes) -> tuple[list[msgspec.Raw], dict[str, msgspec.Raw]]:

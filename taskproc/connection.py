@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -77,13 +78,7 @@ class Connection:
             raise ConfigurationError(f"TLS to {self.address} cannot be set up with {files}: {error}") from error
 
     def _client(self, connections: int) -> redis.asyncio.Redis:
-        pool = redis.asyncio.BlockingConnectionPool(
-            connection_class=link(self._address),
-            max_connections=connections,
-            timeout=None,  # callers wait for a connection as long as their own time allows
-            find=self._shared_find,
-            **self._options(),
-        )
+        pool = _Pool(connections, connection_class=link(self._address), find=self._shared_find, **self._options())
         return redis.asyncio.Redis.from_pool(pool)
 
     def _options(self) -> dict[str, Any]:
@@ -104,6 +99,33 @@ class Connection:
         }
 
 
+def _untyped(pool: Any) -> Any:
+    return pool  # the driver types half of it
+
+
+class _Pool(redis.asyncio.ConnectionPool):
+    """Lets callers wait for a connection as long as their own time allows; the driver's pool that does costs more."""
+
+    def __init__(self, connections: int, **options: Any) -> None:
+        super().__init__(max_connections=connections, **options)
+        self._turns = asyncio.Semaphore(connections)
+
+    async def get_connection(self, *_args: Any, **_options: Any) -> AbstractConnection:
+        await self._turns.acquire()
+        try:
+            connection: AbstractConnection = await _untyped(super()).get_connection()
+            return connection
+        except BaseException:
+            self._turns.release()
+            raise
+
+    async def release(self, connection: AbstractConnection) -> None:
+        try:
+            await super().release(connection)
+        finally:
+            self._turns.release()
+
+
 async def connect(settings: TaskProcessorSettings) -> Connection:
     """Clients for `settings.redis`; an `embedded` server is started if none runs. Nothing is sent yet."""
     url, timeout = settings.redis, settings.command_timeout.total_seconds()
@@ -119,6 +141,15 @@ async def connect(settings: TaskProcessorSettings) -> Connection:
 
 
 async def send(client: redis.asyncio.Redis, patience: float, *words: Any) -> Any:
-    """The reply to a command, which the driver leaves untyped. TimeoutError after `patience` seconds."""
+    """The reply to a command, as the server gives it. TimeoutError after `patience` seconds.
+
+    Without the client around the pool, whose retries, callbacks and metrics cost as much as all the rest.
+    """
+    pool = _untyped(client.connection_pool)
     async with asyncio.timeout(patience):
-        return await client.execute_command(*words)  # type: ignore[no-untyped-call]
+        connection = await pool.get_connection()
+        try:
+            await connection.send_command(*words)
+            return await connection.read_response()
+        finally:
+            await pool.release(connection)

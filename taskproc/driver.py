@@ -51,55 +51,50 @@ class Driver:
     ) -> Any:
         """The script's reply, repeated for up to `command_timeout`, then StorageUnavailable (about `subject`)."""
         packed = encode(arg if arg is not None else {})
-        return await self.repeat(lambda: self.once(name, keys, packed, payloads), subject)
+        return await self.repeat(lambda patience: self._evaluate(patience, name, keys, packed, payloads), subject)
 
     async def once(self, name: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes] = ()) -> Any:
         """The script's reply, or the driver's error."""
-        script = self._scripts[name]
-        try:
-            return await self._send("EVALSHA", script.sha, keys, packed, payloads)
-        except NoScriptError:
-            return await self._send("EVAL", script.source, keys, packed, payloads)
+        return await self._evaluate(self._patience, name, keys, packed, payloads)
 
-    async def _send(
-        self, command: str, text: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes]
+    async def _evaluate(
+        self, patience: float, name: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes]
     ) -> Any:
-        own = self._keys
-        names = (own.meta, *keys, own.none)
-        return await send(self._client, self._patience, command, text, len(names), *names, packed, *payloads)
+        script = self._scripts[name]
+        words = (len(keys) + 2, self._keys.meta, *keys, self._keys.none, packed, *payloads)
+        try:
+            return await send(self._client, patience, "EVALSHA", script.sha, *words)
+        except NoScriptError:
+            return await send(self._client, patience, "EVAL", script.source, *words)
 
     async def command(self, *words: Any) -> Any:
         """The reply to a command that only reads, repeated like a script."""
-        return await self.repeat(lambda: send(self._client, self._patience, *words))
+        return await self.repeat(lambda patience: send(self._client, patience, *words))
 
     async def subscribe(self, channel: str) -> None:
         """Subscribes to a channel and ends it: an error when that is not allowed."""
 
-        async def subscribe() -> None:
+        async def subscribe(patience: float) -> None:
             pubsub: Any = self._client.pubsub()  # the driver types half of it
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(patience):
                     await pubsub.subscribe(channel)
-                    await pubsub.get_message(timeout=self._patience)
+                    await pubsub.get_message(timeout=patience)
             finally:
                 await pubsub.aclose()
 
         await self.repeat(subscribe)
 
-    async def repeat(self, request: Callable[[], Awaitable[T]], subject: str | None = None) -> T:
-        """What the request gives, repeated while it fails for reasons that pass."""
+    async def repeat(self, request: Callable[[float], Awaitable[T]], subject: str | None = None) -> T:
+        """What the request gives, repeated while it fails for reasons that pass; it gets the seconds that it has."""
         tries = _Tries(self._address, self._timeout)
-        try:
-            async with asyncio.timeout(self._timeout):
-                while tries.may_go_on:
-                    tries.began()
-                    try:
-                        return await request()
-                    except (RedisError, OSError) as error:
-                        tries.failed(error)
-                    await asyncio.sleep(tries.pause)
-        except TimeoutError:
-            pass
+        while (left := tries.seconds_left) > 0:
+            tries.began()
+            try:
+                return await request(min(left, self._patience))
+            except (RedisError, OSError) as error:
+                tries.failed(error)
+            await asyncio.sleep(min(tries.pause, tries.seconds_left))
         raise tries.error(subject) from tries.reason
 
 
@@ -111,13 +106,12 @@ class _Tries:
         self._seconds = seconds
         self._end = time.monotonic() + seconds
         self._number = 0
-        self._under_way = self._maybe_carried_out = False
+        self._maybe_carried_out = False
         self.reason: Exception | None = None
 
     @property
-    def may_go_on(self) -> bool:
-        """Beside the time-out around all tries: a try may have failed in the very instant of it."""
-        return time.monotonic() < self._end
+    def seconds_left(self) -> float:
+        return max(self._end - time.monotonic(), 0.0)
 
     @property
     def pause(self) -> float:
@@ -125,11 +119,9 @@ class _Tries:
 
     def began(self) -> None:
         self._number += 1
-        self._under_way = True
 
     def failed(self, error: Exception) -> None:
         """Raises what repeating does not mend."""
-        self._under_way = False
         explained = explain(error, self._address)
         if explained is not None:
             raise explained from error
@@ -143,6 +135,6 @@ class _Tries:
         why = f"{type(self.reason).__name__}: {self.reason}" if self.reason else "no answer"
         return StorageUnavailable(
             f"Redis at {self._address} did not carry out the request within {self._seconds:g} s ({why})",
-            maybe_accepted=self._maybe_carried_out or self._under_way,
+            maybe_accepted=self._maybe_carried_out,
             task_id=subject,
         )

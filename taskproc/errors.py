@@ -64,6 +64,12 @@ class StorageUnavailable(TaskProcessorError):
         self.maybe_accepted = maybe_accepted
         self.task_id = task_id
 
+    def about(self, task_id: str | None) -> StorageUnavailable:
+        """The same about another task that was sent with it."""
+        error = StorageUnavailable(str(self), maybe_accepted=self.maybe_accepted, task_id=task_id)
+        error.__cause__ = self.__cause__
+        return error
+
 
 class EnqueueError(TaskProcessorError):
     """A call was refused when it was enqueued; nothing was sent."""

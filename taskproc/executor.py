@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -48,7 +49,7 @@ class JsonExecutor:
         target = self._calls.find(ctx.call)
         args, kwargs = _codec(target).decode(ctx.data, ctx)
         function = await _bind(target, resolve)
-        if inspect.iscoroutinefunction(function):
+        if _is_async(getattr(function, "__func__", function)):
             await function(*args, **kwargs)
             return
         result = await ctx.processor.in_thread(ctx, lambda: function(*args, **kwargs))
@@ -58,6 +59,9 @@ class JsonExecutor:
                     result.close()
                 raise asyncio.CancelledError
             await result
+
+
+_is_async = functools.lru_cache(maxsize=4096)(inspect.iscoroutinefunction)
 
 
 def _codec(target: Target) -> Codec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Canceled", "Done", "Failed", "Interrupted", "Malformed", "NotKnown", "Outcome"]
+__all__ = ["DONE", "Canceled", "Done", "Failed", "Interrupted", "Malformed", "NotKnown", "Outcome", "Unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +43,6 @@ class Malformed:
     error: Exception
 
 
-Outcome = Done | Failed | Canceled | Interrupted | NotKnown | Malformed
+Unfinished = Failed | Canceled | Interrupted | NotKnown | Malformed
+Outcome = Done | Unfinished
+DONE = Done()

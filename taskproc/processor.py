@@ -34,6 +34,7 @@ from taskproc.settings import TaskProcessorSettings
 from taskproc.steering import Steering
 from taskproc.storage import OPEN_FOR_MS, Storage
 from taskproc.threads import Threads
+from taskproc.together import Together
 from taskproc.upload import OpenBatches, Upload
 from taskproc.worker import Worker
 
@@ -67,6 +68,7 @@ class _Open:
     loop: asyncio.AbstractEventLoop
     connection: Connection
     storage: Storage
+    together: Together
     looking: Looking
     open_batches: OpenBatches
     schedules: Schedules
@@ -139,7 +141,8 @@ class TaskProcessor(Steering):
         open_batches = OpenBatches(storage, OPEN_FOR_MS / 4000)
         looking = Looking(storage)
         schedules = Schedules(self.settings, storage, looking, lambda: self._sender)
-        self._open = _Open(asyncio.get_running_loop(), connection, storage, looking, open_batches, schedules)
+        loop, together = asyncio.get_running_loop(), Together(storage)
+        self._open = _Open(loop, connection, storage, together, looking, open_batches, schedules)
         return self
 
     def _check_declared(self) -> None:
@@ -157,6 +160,7 @@ class TaskProcessor(Steering):
             await self.stop()
         finally:
             self._open = None
+            await opened.together.close()
             await opened.open_batches.close()
             await opened.connection.close()
 
@@ -264,9 +268,9 @@ class TaskProcessor(Steering):
         self, options: Options, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str:
         """`on(…).enqueue(…)` without its types."""
-        storage = self._opened().storage
+        together = self._opened().together
         id_ = uuid.uuid4().hex
-        await storage.enqueue([self._sender.call(method, args, kwargs, options, id_)])
+        await together.enqueue(self._sender.call(method, args, kwargs, options, id_))
         return id_
 
     def on(self, queue: str | None = None, **options: Unpack[OnOptions]) -> On:
@@ -282,9 +286,9 @@ class TaskProcessor(Steering):
 
     async def enqueue_task(self, queue: str | None, tenant: str | None, task: TaskData) -> str:
         """Hands a topic and bytes to `processor.execute` of a worker; the task's id."""
-        storage = self._opened().storage
+        together = self._opened().together
         id_ = uuid.uuid4().hex
-        await storage.enqueue([self._sender.data(task, Options(queue=queue, tenant=tenant), id_)])
+        await together.enqueue(self._sender.data(task, Options(queue=queue, tenant=tenant), id_))
         return id_
 
     # Batches

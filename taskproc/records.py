@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import field
@@ -19,7 +19,7 @@ __all__ = [
     "ScheduleRecord",
     "Settled",
     "Settlement",
-    "attempt_from",
+    "attempts_from",
     "batch_of",
 ]
 
@@ -29,7 +29,7 @@ CALL = "call.v1"
 Settled = Literal["done", "failed", "canceled", "released", "stale"]
 
 
-class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A task on its way to Redis; its data travels beside it."""
 
     id: str | None = None
@@ -114,7 +114,7 @@ class DueSchedules(msgspec.Struct, frozen=True, kw_only=True):
     """An index lacks some schedule: `mend_schedules`."""
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What came of an attempt, for the script that settles it."""
 
     id: str
@@ -128,26 +128,26 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceback: str | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """A task leased to this worker: its record, and the token of the lease."""
+class Attempt(msgspec.Struct, kw_only=True, gc=False):
+    """A task leased to this worker: its record, its data, and the token of the lease."""
 
     id: str
-    queue: str
-    scope: str
-    tenant: str
-    call: str
-    data: bytes
-    topic: str
-    enqueued_at: int
-    retries: int
-    invisibility: int
-    failures: int
-    auto_extend: bool
-    awaited: str | None
-    scheduled_for: int | None
-    unknown_since: int | None
-    unique: bool
-    token: str
+    queue: str = field(name="q")
+    scope: str = field(name="b", default="")
+    tenant: str = field(name="t")
+    call: str = field(name="c")
+    data: bytes = b""
+    topic: str = field(name="p", default=CALL)
+    enqueued_at: int = field(name="e")
+    retries: int = field(name="n")
+    invisibility: int = field(name="i")
+    failures: int = field(name="f", default=0)
+    auto_extend: bool = field(name="x", default=False)
+    awaited: str | None = field(name="w", default=None)
+    scheduled_for: int | None = field(name="m", default=None)
+    unknown_since: int | None = field(name="u", default=None)
+    unique: bool = field(name="g", default=False)
+    token: str = ""
 
     @property
     def batch_id(self) -> str | None:
@@ -173,33 +173,24 @@ def batch_of(task_id: str) -> str | None:
     return head if dot and ":" not in task_id else None
 
 
-def attempt_from(row: Sequence[Any], token: str) -> Attempt:
-    """An attempt from what `exchange.lua` returns for it."""
-    (
-        id_, queue, batch_scope, _state, tenant, call, data, topic, enqueued, retries, invisibility, failures, extend,
-        awaited, cycle, unknown, unique, scope,
-    ) = row  # fmt: skip
-    return Attempt(
-        _text(id_),
-        _text(queue),
-        _text(scope or batch_scope),
-        _text(tenant),
-        _text(call),
-        data,
-        CALL if topic is None else _text(topic),
-        int(enqueued),
-        int(retries),
-        int(invisibility),
-        int(failures or 0),
-        extend is not None,
-        None if awaited is None else _text(awaited),
-        None if cycle is None else int(cycle),
-        None if unknown is None else int(unknown),
-        unique is not None,
-        token,
-    )
+_read = msgspec.msgpack.Decoder(Attempt, strict=False).decode  # numbers are kept as text
 
 
-def _text(value: bytes) -> str:
-    """As it was written; what was damaged since must not hold up the rest."""
-    return value.decode(errors="replace")
+def attempts_from(rows: Sequence[bytes], token: str) -> list[Attempt]:
+    """The attempts of which `tell` in `_batch.lua` told: record and data of each."""
+    return [_attempt(record, data, token) for record, data in zip(rows[::2], rows[1::2], strict=True)]
+
+
+def _attempt(record: bytes, data: bytes, token: str) -> Attempt:
+    try:
+        attempt = _read(record)
+    except (msgspec.MsgspecError, ValueError):
+        attempt = _damaged(record)
+    attempt.data, attempt.token = data, token
+    return attempt
+
+
+def _damaged(record: bytes) -> Attempt:
+    """What can be read of a record that cannot be read: without a name to call it becomes a dead letter."""
+    id_ = msgspec.msgpack.decode(msgspec.msgpack.decode(record, type=dict[str, msgspec.Raw])["id"], type=str)
+    return Attempt(id=id_, queue="", tenant="", call="", enqueued_at=0, retries=0, invisibility=60_000)

@@ -75,6 +75,11 @@ class Running:
         """Microseconds since the attempt began."""
         return 0 if self.began is None else max(int((time.monotonic() - self.began) * 1_000_000), 1)
 
+    def let_go(self) -> None:
+        """It has ended: what holds on to each other does so no more, and is freed without the garbage collector."""
+        del self.ctx
+        self.task = None
+
     def is_ending(self) -> bool:
         """It was told to end."""
         return self.reason is not None
@@ -95,13 +100,14 @@ class Running:
         if self.is_ending():
             return Interrupted()
         outcome = await run_attempt(self.ctx, execute, settings)
-        await self._absorb_cancels()
+        if self.task is not None and self.task.cancelling():
+            await self._absorb_cancels(self.task)
         return outcome
 
-    async def _absorb_cancels(self) -> None:
+    async def _absorb_cancels(self, task: asyncio.Task[None]) -> None:
         """Cancels of the call, ours or its own, end with it: they must not hit the hooks and the settle."""
-        while self.task is not None and self.task.cancelling():
-            self.task.uncancel()
+        while task.cancelling():
+            task.uncancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)  # one that is not delivered yet
 

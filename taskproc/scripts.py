@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,6 +11,8 @@ from importlib.resources import files
 __all__ = ["Script", "scripts"]
 
 SHARED = ("_prelude", "_task", "_queue", "_batch", "_end", "_schedule")
+LAST_SHARED: Mapping[str, str] = {"beat": "_prelude", "enqueue": "_queue", "exchange": "_end", "wake": "_queue"}
+"""What is run most gets no more in front than it needs: Redis runs those lines anew each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Script:
     """One transition: its source, and the SHA-1 by which Redis knows it."""
 
     name: str
+    shared: Sequence[str]
+    """The files in front of its own."""
     source: str
     sha: str
 
@@ -26,14 +30,15 @@ class Script:
 def scripts() -> Mapping[str, Script]:
     """All scripts by name."""
     folder = files("taskproc").joinpath("lua")
-    shared = "\n".join(folder.joinpath(f"{name}.lua").read_text("utf-8") for name in SHARED)
-    names = sorted(file.name.removesuffix(".lua") for file in folder.iterdir() if file.name.endswith(".lua"))
-    return {
-        name: _script(name, shared + "\n" + folder.joinpath(f"{name}.lua").read_text("utf-8"))
-        for name in names
-        if name not in SHARED
+    texts = {
+        file.name.removesuffix(".lua"): file.read_text("utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".lua")
     }
+    return {name: _script(name, texts) for name in sorted(texts) if name not in SHARED}
 
 
-def _script(name: str, source: str) -> Script:
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+def _script(name: str, texts: Mapping[str, str]) -> Script:
+    shared = SHARED[: SHARED.index(LAST_SHARED.get(name, SHARED[-1])) + 1]
+    source = "\n".join(texts[each] for each in (*shared, name))
+    return Script(name, shared, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from taskproc.connection import Connection
 from taskproc.driver import Driver, encode
@@ -20,7 +20,7 @@ from taskproc.records import (
     ScheduleRecord,
     Settled,
     Settlement,
-    attempt_from,
+    attempts_from,
 )
 
 __all__ = ["OPEN_FOR_MS", "AddedToBatch", "Exchange", "Sending", "Storage"]
@@ -206,12 +206,12 @@ class Storage:
     async def exchange(self, request: Request, settlements: Sequence[Settlement]) -> Exchange:
         """Settles attempts and fetches others. Sent once: on any error, `settle` again, then `resync`."""
         reply = await self.driver.once("exchange", (self.keys.workers,), encode(_exchange_arg(request, settlements)))
-        return _exchanged(reply, f"{request.worker}:{request.nonce}")
+        return _exchanged(reply, f"{request.worker}:{request.nonce}", settlements)
 
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[Settled]:
         """Settles attempts, each once however often it is sent: repeated, it reports `stale`."""
         arg = _exchange_arg(Request(worker=worker, nonce=0, slots=0), settlements)
-        return _exchanged(await self.driver.run("exchange", (self.keys.workers,), arg), "").settled
+        return _exchanged(await self.driver.run("exchange", (self.keys.workers,), arg), "", settlements).settled
 
     async def extend(self, leases: Sequence[tuple[str, str, int]]) -> list[bool]:
         """Lets attempts (id, token, ms from now) run longer, never shorter; False where the lease is lost."""
@@ -250,7 +250,7 @@ class Storage:
         """Takes back tasks of one dead worker; whether there is more to do, and the tasks that were lost for good."""
         arg = {"timeout": patience, "max_recoveries": max_recoveries, "limit": 200}
         more, lost = await self.driver.run("reap", (self.keys.workers,), arg)
-        return bool(more), [attempt_from(row, "") for row in lost]
+        return bool(more), attempts_from(lost, "")
 
     async def tend(self, queues: Sequence[str], patience: int, *, deadletter: bool, deadletter_unique: bool) -> bool:
         """Starts due tasks and fails overdue attempts; whether there is more to do."""
@@ -282,17 +282,29 @@ def _due(row: list[Any]) -> DueSchedule:
     return DueSchedule(id_.decode(), cron.decode(), timezone.decode(), seconds == b"1", int(following))
 
 
+_SETTLED: Mapping[bytes, Settled] = {name.encode(): name for name in get_args(Settled)}
+
+
 def _exchange_arg(request: Request, settlements: Sequence[Settlement]) -> dict[str, object]:
-    return {"request": request, "settlements": settlements}
+    """What is done goes as a flat list: there is much of it."""
+    done = [value for one in settlements if one.outcome == "done" for value in (one.id, one.token, one.us)]
+    return {"request": request, "done": done, "others": [one for one in settlements if one.outcome != "done"]}
 
 
-def _exchanged(reply: list[Any], token: str) -> Exchange:
+def _exchanged(reply: list[Any], token: str, settlements: Sequence[Settlement]) -> Exchange:
     status, now, dues, more, settled, fetched = reply
     return Exchange(
         status.decode(),
         int(now),
         [int(due) if due else None for due in dues],
         bool(more),
-        [one.decode() for one in settled],
-        [attempt_from(row, token) for row in fetched],
+        _in_order(settled, settlements),
+        attempts_from(fetched, token),
     )
+
+
+def _in_order(settled: Sequence[bytes], settlements: Sequence[Settlement]) -> list[Settled]:
+    """As what each was settled; the reply has what is done first."""
+    done = sum(one.outcome == "done" for one in settlements)
+    first, then = iter(settled[:done]), iter(settled[done:])
+    return [_SETTLED[next(first if one.outcome == "done" else then)] for one in settlements]

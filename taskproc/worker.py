@@ -56,6 +56,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self.id = uuid.uuid4().hex
         self._nonce = self._known = 0
+        self._most = min((self._settings.max_workers + 1) // 2, MOST_AT_ONCE)
+        """Tasks fetched at once: no more than half, so that the others run while Redis looks for these."""
         self._timeout = int(self._settings.worker_timeout.total_seconds() * 1000)
         self._base = self._settings.base_frequency.total_seconds()
         self._dues: dict[str, int] = {}
@@ -196,7 +198,7 @@ class Worker:
     def _free_slots(self) -> int:
         if self._stopping:
             return 0
-        return max(min(self._settings.max_workers - len(self._attempts), MOST_AT_ONCE), 0)
+        return max(min(self._settings.max_workers - len(self._attempts), self._most), 0)
 
     async def _exchange(self, pending: list[Pending], slots: int) -> None:
         self._nonce += 1
@@ -204,24 +206,20 @@ class Worker:
         asked_at = self._asked_at = time.monotonic()
         settings = self._settings
         request = Request(
-            worker=self.id,
-            nonce=self._nonce,
-            known=self._known,
-            slots=slots,
-            queues=settings.queues,
-            max_recoveries=settings.max_recoveries,
-        )
+            worker=self.id, nonce=self._nonce, known=self._known, slots=slots,
+            queues=settings.queues, max_recoveries=settings.max_recoveries,
+        )  # fmt: skip
         try:
             reply = await self._storage.exchange(request, settlements)
         except Exception as error:  # noqa: BLE001 - or an answer that cannot be read: what it leased goes back
             logger.warning("worker %s: no answer to a fetch (%s: %s)", self.id, type(error).__name__, error)
             self._unsure = self._again = True
             await self._settle_again(pending)
+            await asyncio.sleep(0.1)  # an answer that cannot be read comes again
             return
         _deliver(pending, reply.settled)
         self._attempts.ahead = reply.now / 1000 - time.monotonic()
-        for attempt in reply.fetched:
-            self._attempts.start(attempt, asked_at)
+        self._attempts.start_soon(reply.fetched, asked_at)
         await self._heed(reply, slots)
 
     async def _heed(self, reply: Exchange, slots: int) -> None:
@@ -257,11 +255,13 @@ class Worker:
                     await self._signal.wait()
             except TimeoutError:
                 return
-        await asyncio.sleep(0)  # lets others end that end now, to be handed in together
+        if not self._again:
+            await asyncio.sleep(0)  # lets others end that end now, to be handed in together
 
     def _wake_up(self) -> None:
-        self._look = True
-        self._signal.set()
+        if not self._look:
+            self._look = True
+            self._signal.set()
 
     def _patience(self) -> float | None:
         if self._stopping:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from taskproc.scripts import SHARED, Script, scripts
+from taskproc.scripts import Script, scripts
 
 _ROOT = Path(__file__).parents[1]
 _FOLDER = Path("taskproc/lua")
@@ -52,7 +52,7 @@ def _complaints(luacheck: str, loaded: Mapping[str, Script]) -> Iterator[str]:
 
 def _where_written(script: str, line: int, rest: str) -> str:
     """A complaint about a joined script, as one about the file that the line came from."""
-    for part in SHARED:
+    for part in scripts()[script].shared:
         lines = (_ROOT / _FOLDER / f"{part}.lua").read_text("utf-8").count("\n") + 1  # the loader adds one
         if line <= lines:
             return f"{_FOLDER}/{part}.lua:{line}:{rest}"

@@ -8,7 +8,7 @@ local looked_up = {}
 local function look_up(batch)
   if not looked_up[batch] then
     local found = read_hash(batch_key(batch), 'tenant', 'cancel', 'scope')
-    looked_up[batch] = { exists = not not found[1], canceled = not not found[2], scope = found[3] or '' }
+    looked_up[batch] = { exists = not not found[1], canceled = not not found[2], scope = found[3] }
   end
   return looked_up[batch]
 end
@@ -17,21 +17,65 @@ local function is_canceled(batch)
   return batch and look_up(batch).canceled
 end
 
+-- Appends what a worker is told of a task: its record without the data, then the data. How many bytes that are.
+local MOST_TOLD = 8 * 1024 * 1024 -- bytes, of one reply: when there are more it is told no more
+local function tell(told, task, batch)
+  local data, position = task.d or '', #told
+  task.b = task.b or batch and look_up(batch).scope or nil
+  task.d = nil
+  local fields = cmsgpack.pack(task)
+  told[position + 1] = fields
+  told[position + 2] = data
+  return #fields + #data
+end
+
+-- Marks a task as dead; its batch is still to count it.
+local function lay_aside(id, queue, error)
+  redis.call(
+    'HSET', task_key(id), 's', 'x', 'q', queue, 'died', now,
+    'error_type', error.type, 'error_message', error.message, 'traceback', error.traceback
+  )
+  redis.call('HDEL', task_key(id), 'l', 'u')
+  redis.call('ZADD', queue_key(queue, 'dead'), now, id)
+  redis.call('SADD', P .. ':queues', queue)
+end
+
+local DAMAGED = { type = 'MalformedTask', message = 'its record in Redis is damaged', traceback = '' }
+local OUTCOMES = { success = true, failed = true, canceled = true, complete = true }
+
 local function start_continuation(id, task)
-  local due = tonumber(task[5]) or now + (task[4] or 0)
+  local due = whole(task[5]) or now + (whole(task[4]) or 0)
   redis.call('HSET', task_key(id), 's', due > now and 'd' or 'r', 'e', now)
   redis.call('HDEL', task_key(id), 'y', 'z')
   place(task[2], task[3], id, due)
 end
 
+-- What stands of a continuation must do to start it: whether the rest is sound, the fetch will see.
+local function can_start(task)
+  return task[2] and task[3] and OUTCOMES[task[6]]
+    and not (task[4] and not whole(task[4])) and not (task[5] and not whole(task[5]))
+end
+
+-- A continuation that cannot be started is dead, and never counts in its batch.
+local function give_up_continuation(batch, id, task)
+  if not OUTCOMES[task[6]] then
+    redis.call('HSET', task_key(id), 'w', 'complete')
+  end
+  lay_aside(id, task[2] or read_hash(batch_key(batch), 'queue')[1] or 'default', DAMAGED)
+end
+
 -- Continuations that wait for this outcome start; the others wait on, unless the batch can never end again.
 local function fire(batch, outcome)
   local key = batch_key(batch, 'then')
-  local held = redis.call('LRANGE', key, 0, 999) -- at most 100
+  local held = redis.pcall('LRANGE', key, 0, 999) -- at most 100; an error, if it is no list, has none
   redis.call('UNLINK', key)
   for _, id in ipairs(held) do
     local task = read_task(id, 's', 'q', 't', 'y', 'z', 'w')
-    if task[1] == 'h' and (task[6] == outcome or task[6] == 'complete') then
+    if task[1] ~= 'h' then
+      redis.call('UNLINK', task_key(id))
+    elseif not can_start(task) then
+      give_up_continuation(batch, id, task)
+    elseif task[6] == outcome or task[6] == 'complete' then
       start_continuation(id, task)
     elseif outcome == 'canceled' then
       redis.call('UNLINK', task_key(id))
@@ -45,14 +89,15 @@ end
 local function end_if_settled(batch)
   local key = batch_key(batch)
   local v = redis.call('HMGET', key, 'total', 'done', 'failed', 'canceled', 'hold', 'end', 'cancel')
-  local done, failed, canceled = v[2] or 0, v[3] or 0, v[4] or 0
-  if not v[1] or v[6] or tonumber(v[5] or 0) > 0 or v[1] - done - failed - canceled > 0 then
+  local total, done, failed, canceled = whole(v[1]), whole(v[2] or '0'), whole(v[3] or '0'), whole(v[4] or '0')
+  local is_damaged = not (total and done and failed and canceled)
+  if is_damaged or v[6] or (tonumber(v[5]) or 0) > 0 or total - done - failed - canceled > 0 then
     return
   end
   redis.call('HSET', key, 'end', now)
   redis.call('ZADD', P .. ':ended', now, batch)
   redis.call('ZREM', P .. ':canceled', batch)
-  fire(batch, v[7] and 'canceled' or tonumber(failed) > 0 and 'failed' or 'success')
+  fire(batch, v[7] and 'canceled' or failed > 0 and 'failed' or 'success')
 end
 
 -- An ended batch runs again.
@@ -84,7 +129,7 @@ local function flush_counts()
   for batch, fields in pairs(counts) do
     if look_up(batch).exists then
       for field, amount in pairs(fields) do
-        redis.call('HINCRBY', batch_key(batch), field, amount)
+        add_to(batch_key(batch), field, amount)
       end
       end_if_settled(batch)
     end

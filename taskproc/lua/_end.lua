@@ -28,25 +28,17 @@ local function drop_ready(id, queue, tenant, awaited)
 end
 
 local function bury(id, queue, awaited, error)
-  redis.call(
-    'HSET', task_key(id), 's', 'x', 'died', now,
-    'error_type', error.type, 'error_message', error.message, 'traceback', error.traceback
-  )
-  redis.call('HDEL', task_key(id), 'l', 'u')
-  redis.call('ZADD', queue_key(queue, 'dead'), now, id)
-  redis.call('SADD', P .. ':queues', queue)
+  lay_aside(id, queue, error)
   count(counted_in(id, awaited), 'failed', 1)
 end
 
--- A record without which no worker can run the task, and no script move it.
-local function is_sound(record)
-  for _, name in ipairs({ 'n', 'i', 'e', 'f', 'm', 'u', 'o', 'v' }) do
-    local is_optional = name ~= 'n' and name ~= 'i' and name ~= 'e'
-    if not (record[name] and record[name]:match('^%d+$') or not record[name] and is_optional) then
-      return false
-    end
-  end
-  return record.q and record.t and record.c and record.d
+-- A record without which no worker can run the task, and no script move it. Written out: it is asked for each task.
+local function is_sound(task, queue)
+  local f, m, u, o, v = task.f, task.m, task.u, task.o, task.v
+  return task.q == queue and task.t and task.c and task.d
+    and find(task.n or '', NUMBER) and find(task.i or '', NUMBER) and find(task.e or '', NUMBER)
+    and not (f and not find(f, NUMBER)) and not (m and not find(m, NUMBER)) and not (u and not find(u, NUMBER))
+    and not (o and not find(o, NUMBER)) and not (v and not find(v, NUMBER))
 end
 
 -- An attempt's task goes back into its queue; `...` are fields that its record gets.

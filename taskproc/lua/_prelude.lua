@@ -17,16 +17,28 @@ local function pass_memory_limit()
   redis.call('HDEL', KEYS[1], '')
 end
 
--- When nobody has beaten for a while, Redis was away, or no worker ran: everybody seems dead, and gets the time to show
--- a sign of life.
+-- Redis's clock was put back: workers that beat no more would seem alive until it has caught up.
+local function put_back_workers(step)
+  local workers = redis.call('ZRANGE', P .. ':workers', 0, -1, 'WITHSCORES')
+  for position = 1, #workers, 2 do
+    redis.call('ZADD', P .. ':workers', workers[position + 1] - step, workers[position])
+  end
+  redis.call('HSET', KEYS[1], 'beaten', now)
+end
+
+-- When nobody has beaten for a while, Redis was away, its clock was put forward, or no worker ran: everybody seems dead,
+-- and gets the time to show a sign of life. Second, when that time began, the last time that it did.
 local function nobody_can_be_blamed(timeout)
   local meta = redis.call('HMGET', KEYS[1], 'beaten', 'hold')
   local beaten, hold = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
-  if hold <= now and (now - beaten > timeout / 2 or beaten > now) or hold > now + timeout then
+  if beaten - now > timeout / 2 then
+    put_back_workers(beaten - now)
+  end
+  if hold <= now and math.abs(now - beaten) > timeout / 2 or hold > now + timeout then
     hold = now + timeout
     redis.call('HSET', KEYS[1], 'hold', hold)
   end
-  return now < hold
+  return now < hold, hold - timeout
 end
 
 -- Calls a command with many arguments at most 1,000 at a time: unpack has a limit.

@@ -54,6 +54,7 @@ end
 -- Collects tasks that become ready, by list, for one push each, in the order of their coming.
 local ready, pushes = {}, {}
 local function make_ready(queue, tenant, id, at_head)
+  tenant = tenant or '' -- of a damaged record: fetch leaves it aside
   local name = ready_key(queue, tenant) .. (at_head and ':head' or '')
   if not ready[name] then
     ready[name] = { queue = queue, tenant = tenant, at_head = at_head, ids = {} }

@@ -4,7 +4,9 @@
 local none = KEYS[#KEYS]
 local TRIED = {
   { 'UNLINK' },
-  { 'HSET', 'f', 1 }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HEXISTS', 'f' }, { 'HINCRBY', 'f', 1 }, { 'HDEL', 'f' },
+  { 'HSET', 'f', 1 }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HEXISTS', 'f' }, { 'HINCRBY', 'f', 1 },
+  { 'HGETALL' }, -- at most one
+  { 'HDEL', 'f' },
   { 'UNLINK' },
   { 'RPUSH', 'a' }, { 'LPUSH', 'a' }, { 'LLEN' }, { 'LRANGE', 0, 0 }, { 'LREM', 1, 'a' }, { 'LPOP', 1 },
   { 'UNLINK' },

@@ -2,7 +2,7 @@
 -- KEYS: meta, workers
 -- arg: timeout (ms), max_recoveries, limit
 -- returns: '1' when there is more to do;
---   [[id, queue, scope of its batch, fields of the record…] of tasks dead-lettered as lost]
+--   [record, data of each task dead-lettered as lost]
 local function take_back(id, queue, tenant, awaited)
   local recoveries = increment(id, 'o')
   if recoveries < arg.max_recoveries then
@@ -23,13 +23,15 @@ if not worker then
   return { '', {} }
 end
 redis.call('HSET', P .. ':worker:' .. worker, 'dead', '1')
-local lost = {}
+local lost, room = {}, MOST_TOLD
 for _, id in ipairs(redis.call('SRANDMEMBER', P .. ':worker:' .. worker .. ':tasks', arg.limit)) do
   revoke(id, worker, take_back)
-  local task = read_task(id, 's', 't', 'c', 'd', 'p', 'e', 'n', 'i', 'f', 'x', 'w', 'm', 'u', 'g', 'b', 'q')
-  if task[1] == 'x' then
-    local batch = batch_of(id)
-    lost[#lost + 1] = { id, task[16], batch and look_up(batch).scope or '', unpack(task, 1, 15) }
+  local task = read_record(id)
+  if task.s == 'x' then
+    room = room - tell(lost, task, batch_of(id))
+  end
+  if room <= 0 then
+    break
   end
 end
 finish()

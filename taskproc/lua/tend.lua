@@ -22,15 +22,22 @@ local function overdue(id, queue, tenant, awaited)
   end
 end
 
-local function end_overdue(queue)
+-- What was leased before `began` gets its whole length from then: Redis was away, or its clock was put forward, and only
+-- its worker knows how long it has run.
+local function end_overdue(queue, began)
   local key = queue_key(queue, 'leased')
   local ids = redis.call('ZRANGEBYSCORE', key, '-inf', now - GRACE, 'LIMIT', 0, room)
   for _, id in ipairs(ids) do
-    local worker = worker_of(read_task(id, 'l')[1] or '')
-    if worker then
-      revoke(id, worker, overdue)
+    local task = read_task(id, 'l', 'i')
+    local worker, ends = worker_of(task[1] or ''), began + (whole(task[2]) or 0)
+    if worker and ends > now - GRACE then
+      redis.call('ZADD', key, ends, id)
+    else
+      if worker then
+        revoke(id, worker, overdue)
+      end
+      redis.call('ZREM', key, id)
     end
-    redis.call('ZREM', key, id)
   end
   room = room - #ids
 end
@@ -42,11 +49,11 @@ local function start_due(queue)
 end
 
 pass_memory_limit()
-local spared = nobody_can_be_blamed(arg.timeout)
+local spared, began = nobody_can_be_blamed(arg.timeout)
 for _, queue in ipairs(arg.queues) do
   start_due(queue)
   if not spared then
-    end_overdue(queue)
+    end_overdue(queue, began)
   end
 end
 finish()

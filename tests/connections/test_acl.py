@@ -143,7 +143,7 @@ async def test_reader_cannot_change_anything(settings: MakeSettings, client: red
 async def test_producer_cannot_work(settings: MakeSettings, client: redis.Redis) -> None:
     """A worker that lacks rights does not start; all commands that it lacks are named."""
     async with _as("producer", settings, client) as producer:
-        with pytest.raises(ConfigurationError, match=r": lpop, lpush, smembers, srandmember\. Give it"):
+        with pytest.raises(ConfigurationError, match=r": hgetall, lpop, lpush, smembers, srandmember\. Give it"):
             await producer.run()
 
 

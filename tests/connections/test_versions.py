@@ -24,6 +24,7 @@ COMMANDS = {
     "HELLO": (6, 0),
     "HEXISTS": (2, 0),
     "HGET": (2, 0),
+    "HGETALL": (2, 0),
     "HINCRBY": (2, 0),
     "HMGET": (2, 0),
     "HSET": (2, 0),  # with several fields: 4.0

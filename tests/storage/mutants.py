@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 MUTANTS: Mapping[str, tuple[str, str]] = {
     "an attempt is settled without its token": (
-        "if task[1] ~= 'l' or task[2] ~= settlement.token or not task[3] or seen[settlement.id] then",
-        "if task[1] ~= 'l' or seen[settlement.id] then",
+        "if task[1] ~= 'l' or task[2] ~= token or not task[3] or seen[id] then",
+        "if task[1] ~= 'l' or seen[id] then",
     ),
-    "a settlement counts twice in one request": (" or seen[settlement.id] then", " then"),
+    "a settlement counts twice in one request": (" or seen[id] then", " then"),
     "a batch ends while its producer still sends": (" or tonumber(v[5] or 0) > 0 or", " or"),
     "a continuation stays held after it has started": ("  redis.call('UNLINK', key)\n  for _, id", "  for _, id"),
     "a continuation counts in its batch": ("return not awaited and batch_of(id) or nil", "return batch_of(id)"),
@@ -27,8 +27,8 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
         "",
     ),
     "what ends under a cancel counts as it ended": (
-        "  if is_withdrawn(attempt.id, attempt.awaited, attempt.cancel_requested) then",
-        "  if attempt.cancel_requested then",
+        "  if task[5] or is_canceled(batch) then",
+        "  if task[5] then",
     ),
     "a retried dead task stays failed": ("    redis.call('HINCRBY', batch_key(batch), 'failed', -1)\n", ""),
     "a dead task of a canceled batch runs again": (
@@ -55,7 +55,7 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     ),
     "a fetch is served while paused": ("    return 'paused'\n", "    return 'ok'\n"),
     "a task of a canceled batch is handed out": (
-        "elseif is_canceled(counted_in(id, record.w)) then",
+        "elseif batch and not task.w and look_up(batch).canceled then",
         "elseif false then",
     ),
     "a due task stays delayed": ("  call_many('ZREM', queue_key(queue, 'delayed'), ids)\nend", "end"),
@@ -67,7 +67,7 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     "an extension makes a lease shorter": ("'XX', 'GT', now + lease.ms", "'XX', now + lease.ms"),
     "a late resync is heeded": ("if tonumber(worker[1] or 0) > arg.nonce then", "if false then"),
     "resync takes back what the worker knows": ("if not known[id] and (", "if ("),
-    "two suspects go to one worker": ("if suspect or held and", "if held and"),
+    "two suspects go to one worker": ("if held and held[1] == 'l'", "if held and held[1] == 'x'"),
     "a task may kill any number of workers": ("if recoveries < arg.max_recoveries then", "if true then"),
     "everybody is dead after an outage": ("  return now < hold\n", "  return false\n"),
     "an overdue attempt is not counted": ("increment(id, 'f')", "0"),

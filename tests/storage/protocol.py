@@ -149,10 +149,11 @@ class Protocol(Serving):
         return known
 
     def settle(self, settlements: Sequence[Settlement]) -> list[str]:
-        settled: list[str] = []
-        for one in settlements:
+        """What is done comes first, as it is handed in."""
+        settled = [""] * len(settlements)
+        for position, one in sorted(enumerate(settlements), key=lambda each: each[1].outcome != "done"):
             task = self.tasks.get(one.id)
-            settled.append("stale" if task is None or task.token != one.token else self._settle_one(task, one))
+            settled[position] = "stale" if task is None or task.token != one.token else self._settle_one(task, one)
         self.end_batches()
         return settled
 

@@ -27,7 +27,7 @@ LAYERS = (
     # around it
     "cli __main__",
     # what an app calls
-    "processor steering looks blocking batch upload schedules sending explaining dead_letters",
+    "processor steering looks blocking batch upload together schedules sending explaining dead_letters",
     # what a worker does
     "worker attempts running attempt maintenance scheduler listener heartbeat hooks outcome failure threads supervised",
     # a call and its arguments
@@ -264,9 +264,9 @@ def code_of(file: Path) -> str:
 
 def test_scripts_are_what_stands_in_the_files() -> None:
     """Nothing is put into Lua but Lua: what a script is told comes in KEYS and ARGV."""
-    shared = [(LUA / f"{name}.lua").read_text() for name in SHARED]
     for name, script in scripts().items():
-        assert script.source == "\n".join([*shared, (LUA / f"{name}.lua").read_text()])
+        assert list(script.shared) == list(SHARED[: len(script.shared)])
+        assert script.source == "\n".join((LUA / f"{each}.lua").read_text() for each in (*script.shared, name))
     for module, tree in trees().items():
         texts = [node.value for node, _ in _statements(tree) if isinstance(node, ast.Constant)]
         assert [text for text in texts if isinstance(text, str) and "redis.call(" in text] == [], module

@@ -128,7 +128,7 @@ def test_of_methods_the_instance_does_not_travel() -> None:
     """The first parameter is left to whoever calls; a method that takes any arguments keeps them all."""
     codec = of(Service.bound, bound=True)
     assert codec.encode((1,), {}) == b"[[1]]"
-    assert codec.decode(b"[[1]]", HERE) == ([1], {})
+    assert codec.decode(b"[[1]]", HERE) == ((1,), {})
     with pytest.raises(InvalidArguments, match="too many positional"):
         codec.encode((Service(), 1), {})
     assert of(vars(Service)["of_class"].__func__, bound=True).encode((), {"n": 2}) == b"[[2]]"
