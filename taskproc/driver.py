@@ -26,6 +26,7 @@ __all__ = ["Driver", "encode"]
 T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two tries
+SHORTEST_TRY = 0.02  # seconds
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -88,10 +89,10 @@ class Driver:
     async def repeat(self, request: Callable[[float], Awaitable[T]], subject: str | None = None) -> T:
         """What the request gives, repeated while it fails for reasons that pass; it gets the seconds that it has."""
         tries = _Tries(self._address, self._timeout)
-        while (left := tries.seconds_left) > 0:
+        while tries.may_go_on:
             tries.began()
             try:
-                return await request(min(left, self._patience))
+                return await request(min(tries.seconds_left, self._patience))
             except (RedisError, OSError) as error:
                 tries.failed(error)
             await asyncio.sleep(min(tries.pause, tries.seconds_left))
@@ -108,6 +109,11 @@ class _Tries:
         self._number = 0
         self._maybe_carried_out = False
         self.reason: Exception | None = None
+
+    @property
+    def may_go_on(self) -> bool:
+        """One without time to be answered would only leave open whether it was carried out."""
+        return not self._number or self.seconds_left > SHORTEST_TRY
 
     @property
     def seconds_left(self) -> float:

@@ -9,20 +9,20 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from taskproc.attempts import Attempts, Pending
+from taskproc.attempts import Attempts, Pending, deliver
 from taskproc.errors import StorageUnavailable, TaskProcessorError
+from taskproc.failure import log_error, message_of, one_line
 from taskproc.heartbeat import Heartbeat
 from taskproc.listener import Events, WakeTokens
 from taskproc.maintenance import Maintenance
-from taskproc.records import Request, Settled
+from taskproc.records import Request
 from taskproc.scheduler import Scheduler
-from taskproc.supervised import end, supervised
+from taskproc.supervised import Duties
 
 if TYPE_CHECKING:
     from taskproc.connection import Connection
@@ -35,7 +35,7 @@ __all__ = ["Worker"]
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 500  # tasks fetched, and attempts settled, by one script
+MOST_AT_ONCE = 250  # tasks fetched, and attempts settled, by one script
 SPREAD = 0.02  # seconds: idle workers do not all look at the very instant when a task falls due
 EVENTS_WITHIN = 2.0  # seconds to wait for the event channel before the first fetch
 
@@ -54,7 +54,7 @@ class Worker:
         self._storage = storage
         self._settings = processor.settings
         self._loop = asyncio.get_running_loop()
-        self.id = uuid.uuid4().hex
+        self.id = uuid.uuid4().hex[:16]
         self._nonce = self._known = 0
         self._most = min((self._settings.max_workers + 1) // 2, MOST_AT_ONCE)
         """Tasks fetched at once: no more than half, so that the others run while Redis looks for these."""
@@ -68,6 +68,7 @@ class Worker:
         self._canceling = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._stopping = False
+        self._told = asyncio.Event()  # set: it ends because it was told to, not because its event loop ends
         self._give_up_at: float | None = None
         self._again = self._unsure = self._unknown = False
         self._tokens = WakeTokens(connection, storage.keys, self._settings.queues, self._base)
@@ -81,30 +82,36 @@ class Worker:
 
     async def run(self) -> None:
         """Serves the queues until `stop()`, and returns when nothing of it is left in Redis."""
-        hearing = [self._duty("events", self._events.follow), self._duty("cancels", self._follow_cancels)]
+        hearing = Duties({"events": self._events.follow, "cancels": self._follow_cancels})
         try:
             await self._subscribe_and_register()
             await self._serve()
         finally:
             self._heartbeat.stop()
-            await end(*hearing)
+            await hearing.end()
             await self._events.close()
 
     async def _serve(self) -> None:
-        listening = self._duty("wake tokens", self._listen)
-        duties = [self._duty("deadlines", self._attempts.watch), self._duty("schedules", self._scheduler.run)]
-        duties += [self._duty(name, duty) for name, duty in self._maintenance.duties().items()]
+        listening = Duties({"wake tokens": self._listen})
+        others = {"deadlines": self._attempts.watch, "schedules": self._scheduler.run}
+        duties = Duties(others | self._maintenance.duties())
+        orderly = False
         try:
             await self._work()
+            orderly = True
         finally:
-            await end(listening)  # first: what is given back below is for others
+            orderly = orderly or self._told.is_set()
+            await listening.end()  # first: what is given back below is for others
             await self._tokens.close()
-            await self._leave()
-            await end(*duties)
+            if orderly:
+                await self._leave()
+            else:  # perhaps by one of its tasks, which must count as what ends its workers
+                logger.error(
+                    "worker %s was ended from outside: what runs goes back when its heartbeat is missed", self.id
+                )
+            await duties.end()
+            await self._maintenance.close()
             await self._attempts.abandon()
-
-    def _duty(self, name: str, duty: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        return asyncio.create_task(supervised(name, duty), name=f"taskproc {name}")
 
     async def _subscribe_and_register(self) -> None:
         try:
@@ -140,6 +147,7 @@ class Worker:
         """Fetches no more; what runs may end within `shutdown_grace`, the rest is handed back."""
         if not self._stopping:
             self._stopping = True
+            self._loop.call_soon(self._told.set)  # not yet: an end of the loop cancels `run()` too, which calls this
             self._give_up_at = time.monotonic() + self._settings.shutdown_grace.total_seconds()
             self._hungry.clear()  # no more tokens
             self._wake_up()
@@ -159,7 +167,9 @@ class Worker:
             await self._storage.leave(self.id)
         except (RedisError, OSError, TaskProcessorError) as error:
             logger.warning(
-                "worker %s could not say goodbye (%s): its tasks go back when its heartbeat is missed", self.id, error
+                "worker %s could not say goodbye (%s): its tasks go back when its heartbeat is missed",
+                self.id,
+                one_line(message_of(error)),
             )
         else:
             logger.info("worker %s ended", self.id)
@@ -170,8 +180,8 @@ class Worker:
         while not self._is_done():
             try:
                 await self._turn()
-            except Exception:
-                logger.exception("worker %s failed and goes on", self.id)
+            except Exception as error:  # noqa: BLE001 - the next turn may succeed
+                log_error(logger, error, "worker %s failed and goes on", self.id)
                 await asyncio.sleep(0.5)
 
     def _is_done(self) -> bool:
@@ -212,12 +222,13 @@ class Worker:
         try:
             reply = await self._storage.exchange(request, settlements)
         except Exception as error:  # noqa: BLE001 - or an answer that cannot be read: what it leased goes back
-            logger.warning("worker %s: no answer to a fetch (%s: %s)", self.id, type(error).__name__, error)
+            said = one_line(message_of(error))
+            logger.warning("worker %s: no answer to a fetch (%s: %s)", self.id, type(error).__name__, said)
             self._unsure = self._again = True
-            await self._settle_again(pending)
+            await self._attempts.settle_again(self.id, pending, self._timeout)
             await asyncio.sleep(0.1)  # an answer that cannot be read comes again
             return
-        _deliver(pending, reply.settled)
+        deliver(pending, reply.settled, worker_known=reply.status not in ("gone", "rewound"))
         self._attempts.ahead = reply.now / 1000 - time.monotonic()
         self._attempts.start_soon(reply.fetched, asked_at)
         await self._heed(reply, slots)
@@ -277,31 +288,6 @@ class Worker:
 
     # When Redis did not answer, or forgot this worker
 
-    async def _settle_again(self, pending: list[Pending]) -> None:
-        """Hands in again what may be settled or not; one by one if Redis cannot take one of them."""
-        try:
-            settled = await self._storage.settle(self.id, [one.settlement for one in pending]) if pending else []
-        except TaskProcessorError as error:
-            logger.warning("worker %s: %s", self.id, error)
-            self._attempts.pending[:0] = pending
-        except RedisError:
-            for one in pending:
-                await self._settle_alone(one)
-        else:
-            _deliver(pending, settled)
-
-    async def _settle_alone(self, one: Pending) -> None:
-        try:
-            settled = await self._storage.settle(self.id, [one.settlement])
-        except TaskProcessorError as error:
-            logger.warning("worker %s: %s", self.id, error)
-            self._attempts.pending.append(one)
-        except RedisError:
-            logger.exception("task %s could not be settled: its data in Redis are damaged", one.settlement.id)
-            one.deliver("stale")
-        else:
-            _deliver([one], settled)
-
     async def _resync(self) -> bool:
         """Compares what this worker holds with what Redis thinks that it holds; False when Redis is away."""
         held = self._attempts.held()
@@ -318,7 +304,7 @@ class Worker:
         return True
 
     async def _pause(self, error: TaskProcessorError) -> bool:
-        logger.warning("worker %s: %s", self.id, error)
+        logger.warning("worker %s: %s", self.id, one_line(message_of(error)))
         await asyncio.sleep(0.2)
         return False
 
@@ -326,7 +312,7 @@ class Worker:
         """Redis does not know this worker any more: its tasks are others' now, and it starts anew under another id."""
         logger.warning("worker %s was taken for dead: it gives up %d running tasks", self.id, len(self._attempts))
         self._attempts.interrupt_all("lost")
-        self.id, self._nonce, self._known = uuid.uuid4().hex, 0, 0
+        self.id, self._nonce, self._known = uuid.uuid4().hex[:16], 0, 0
         try:
             await self._register()
         except TaskProcessorError as error:
@@ -392,8 +378,3 @@ class Worker:
         if due:
             self._dues[queue] = due
         self._signal.set()  # the main loop waits anew, without asking Redis
-
-
-def _deliver(pending: Sequence[Pending], settled: Sequence[Settled]) -> None:
-    for one, as_ in zip(pending, settled, strict=True):
-        one.deliver(as_)
