@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from taskproc.context import TaskContext, enter
 from taskproc.errors import ArgumentsMismatch, MalformedTask, UnknownTask
-from taskproc.failure import describe, one_line
+from taskproc.failure import describe, message_of, one_line, type_of
 from taskproc.hooks import call_hook
 from taskproc.options import LONGEST, milliseconds
 from taskproc.outcome import DONE, Canceled, Failed, Interrupted, Malformed, NotKnown, Outcome, Unfinished
@@ -55,10 +55,10 @@ async def settlement_of(
         case Canceled() | Interrupted():
             return settled("release")
         case NotKnown(error) if (waited := now - (attempt.unknown_since or now)) < settings.unknown_task_grace / _MS:
-            logger.warning("task %s goes back for other workers: %s", attempt.id, one_line(str(error)))
+            logger.warning("task %s goes back for other workers: %s", one_line(attempt.id), one_line(message_of(error)))
             return settled("release", unknown=True, delay=int(min(max(waited, 1000), LONGEST_UNKNOWN_DELAY)))
         case NotKnown(error) | Malformed(error):
-            logger.error("task %s is dead: %s", attempt.id, one_line(str(error)))
+            logger.error("task %s is dead: %s", one_line(attempt.id), one_line(message_of(error)))
             await _report(ctx, error, settings)
             return settled("dead", **_told(error))
         case Failed(error):
@@ -84,11 +84,11 @@ def _log_failure(ctx: TaskContext, error: BaseException) -> None:
     logger.log(
         level,
         "task %s (%s) %s, attempt %d: %s",
-        ctx.task_id,
+        one_line(ctx.task_id),
         one_line(ctx.call),
         what,
         ctx.attempt,
-        type(error).__name__,
+        one_line(type_of(error)),
     )
 
 

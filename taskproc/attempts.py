@@ -10,9 +10,12 @@ from contextvars import Context
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from redis.exceptions import RedisError
+
 from taskproc.attempt import settlement_of
 from taskproc.context import TaskContext, enter
 from taskproc.errors import TaskProcessorError
+from taskproc.failure import log_error, message_of, one_line
 from taskproc.hooks import call_hook
 from taskproc.options import milliseconds
 from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome, Unfinished
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from taskproc.processor import TaskProcessor
     from taskproc.storage import Storage
 
-__all__ = ["Attempts", "Pending"]
+__all__ = ["Attempts", "Pending", "deliver"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +34,41 @@ WATCH_EVERY = 0.05  # seconds between two looks at the deadlines of what runs
 CANCELS_KEPT = 10_000
 HANDED_IN_WITHIN = timedelta(seconds=5)
 
+_MEANT: dict[str, Settled] = {"done": "done", "release": "released"}
+
 
 class Pending:
     """An attempt that has ended and is to be handed in."""
 
-    __slots__ = ("settled", "settlement")
+    __slots__ = ("ends_at", "meant", "repeated", "settled", "settlement")
 
-    def __init__(self, settlement: Settlement, settled: asyncio.Future[Settled] | None) -> None:
+    def __init__(
+        self, settlement: Settlement, settled: asyncio.Future[Settled] | None, *, meant: Settled, ends_at: float
+    ) -> None:
         self.settlement = settlement
         self.settled = settled
+        self.meant: Settled = meant
+        """As what it is settled if it still has its lease."""
+        self.ends_at = ends_at
+        self.repeated = False
+        """It was handed in before, and the answer was lost."""
 
-    def deliver(self, settled: Settled) -> None:
+    def deliver(self, settled: Settled, *, worker_known: bool) -> None:
         """Tells who waits for it as what the attempt was settled."""
+        if settled == "stale" and self.repeated and worker_known and self._had_lease():
+            settled = self.meant  # the first time
         if self.settled is not None and not self.settled.done():
             self.settled.set_result(settled)
+
+    def _had_lease(self) -> bool:
+        """Nobody has taken it from a worker that is not dead; if its time is over, that counts as a failure too."""
+        return self.meant == "failed" or time.monotonic() < self.ends_at
+
+
+def deliver(pending: Sequence[Pending], settled: Sequence[Settled], *, worker_known: bool) -> None:
+    """Tells each as what it was settled; `worker_known` is whether Redis knew the worker after that."""
+    for one, as_ in zip(pending, settled, strict=True):
+        one.deliver(as_, worker_known=worker_known)
 
 
 class Attempts:
@@ -113,7 +137,7 @@ class Attempts:
         outcome: Outcome
         try:
             try:
-                outcome = await run.until_end(self._processor.execute, self._settings)
+                outcome = await run.until_end(self._processor.attend, self._settings)
             except GeneratorExit as error:  # of a future in user code: it closes all coroutines below this one
                 outcome = Failed(error)
             if not run.settled:
@@ -154,11 +178,16 @@ class Attempts:
         try:
             await self._storage.extend([(run.attempt.id, run.attempt.token, milliseconds(needed))])
         except TaskProcessorError as error:
-            logger.warning("task %s: its lease could not be extended for its hooks (%s)", run.attempt.id, error)
+            logger.warning(
+                "task %s: its lease could not be extended for its hooks (%s)",
+                one_line(run.attempt.id),
+                one_line(message_of(error)),
+            )
 
     def _hand_in(self, run: Running, settlement: Settlement) -> asyncio.Future[Settled] | None:
         settled = None if self._settings.on_task_end is None else self._loop.create_future()
-        self.pending.append(Pending(settlement, settled))
+        meant: Settled = "canceled" if run.reason == "canceled" else _MEANT.get(settlement.outcome, "failed")
+        self.pending.append(Pending(settlement, settled, meant=meant, ends_at=run.ends_at))
         run.handing_in = False
         self._changed()
         return settled
@@ -167,6 +196,38 @@ class Attempts:
         ctx.outcome = "released" if settled == "stale" else settled
         if self._settings.on_task_end is not None:
             await call_hook(self._settings.on_task_end, self._settings.hook_timeout, ctx)
+
+    # When no answer came
+
+    async def settle_again(self, worker: str, pending: list[Pending], patience: int) -> None:
+        """Hands in again what may be settled or not; one by one if Redis cannot take one of them."""
+        for one in pending:
+            one.repeated = True
+        try:
+            settled = await self._storage.settle(worker, [one.settlement for one in pending]) if pending else []
+            known = bool(pending) and await self._storage.beat(worker, patience)
+        except TaskProcessorError as error:
+            logger.warning("worker %s: %s", worker, one_line(message_of(error)))
+            self.pending[:0] = pending
+        except RedisError:
+            for one in pending:
+                await self._settle_alone(worker, one, patience)
+        else:
+            deliver(pending, settled, worker_known=known)
+
+    async def _settle_alone(self, worker: str, one: Pending, patience: int) -> None:
+        try:
+            settled = await self._storage.settle(worker, [one.settlement])
+            known = await self._storage.beat(worker, patience)
+        except TaskProcessorError as error:
+            logger.warning("worker %s: %s", worker, one_line(message_of(error)))
+            self.pending.append(one)
+        except RedisError as error:
+            id_ = one_line(one.settlement.id)
+            log_error(logger, error, "task %s could not be settled: its data in Redis are damaged", id_)
+            one.deliver("stale", worker_known=False)
+        else:
+            deliver([one], settled, worker_known=known)
 
     # Ended from outside
 
@@ -202,7 +263,8 @@ class Attempts:
 
     def _give_up(self, run: Running) -> None:
         """Settles an attempt that does not end; its slot stays taken until it does."""
-        logger.warning("task %s (%s) does not end though it was cancelled", run.attempt.id, run.attempt.call)
+        id_, call = one_line(run.attempt.id), one_line(run.attempt.call)
+        logger.warning("task %s (%s) does not end though it was cancelled", id_, call)
 
         async def settle() -> None:
             enter(run.ctx)

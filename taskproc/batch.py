@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "BatchContext", "BatchOn", "Build", "ContinueOn", "build_now", "fill"]
 
 P = ParamSpec("P")
+LONGEST_TURN = 0.01  # seconds that a generator may fill a batch before the event loop has a turn
+
 Build = Callable[["Batch"], object] | Sequence[TaskData]
 """Fills a batch: a function, sync or async, or a generator function, sync or async, whose batch is sent as it goes; or
 simply tasks that are not method calls."""
@@ -101,17 +104,17 @@ class Batch:
         self, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> None:
         """Adds a task, with all options said."""
-        self._upload.add(self._sender.call(method, args, kwargs, options))
+        self._upload.add(self._sender.call(method, args, kwargs, options, origin=self.id))
 
     def collect_data(self, task: TaskData, options: Options) -> None:
         """Adds a task that is not a method call, with all options said."""
-        self._upload.add(self._sender.data(task, options))
+        self._upload.add(self._sender.data(task, options, origin=self.id))
 
     def collect_continuation(
         self, when: When, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> None:
         """Adds a continuation, with all options said."""
-        self._upload.add_continuation(self._sender.continuation(when, method, args, kwargs, options))
+        self._upload.add_continuation(self._sender.continuation(when, method, args, kwargs, options, origin=self.id))
 
 
 class BatchContext:
@@ -146,15 +149,31 @@ async def fill(batch: Batch, upload: Upload, build: Build) -> bool:
         if inspect.isawaitable(filled):
             await filled
         elif isinstance(filled, AsyncIterator):
+            pause = _Pause()
             async for _ in cast("AsyncIterator[object]", filled):
                 await upload.send_full()
+                await pause.if_due()
         elif isinstance(filled, Iterator):
+            pause = _Pause()
             for _ in cast("Iterator[object]", filled):
                 await upload.send_full()
+                await pause.if_due()
     except BaseException:
         await asyncio.shield(upload.abandon())
         raise
     return await finish(upload)
+
+
+class _Pause:
+    """Lets the event loop do other things now and then: among them, to tell Redis that the batch is still sent."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + LONGEST_TURN
+
+    async def if_due(self) -> None:
+        if time.monotonic() >= self._next:
+            await asyncio.sleep(0)
+            self._next = time.monotonic() + LONGEST_TURN
 
 
 def build_now(batch: Batch, build: Build) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -70,8 +70,12 @@ class TaskContext:
 
     @property
     def data(self) -> bytes:
-        """The payload as it was stored."""
+        """The payload as it was enqueued."""
         return self._attempt.data
+
+    def unseal(self, open_: Callable[[Attempt], bytes]) -> None:
+        """Puts what was sealed in the payload's place."""
+        self._attempt.data = open_(self._attempt)
 
     @property
     def batch_id(self) -> str | None:

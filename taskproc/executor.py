@@ -13,6 +13,7 @@ from taskproc.codec import Codec, codec_of
 from taskproc.context import TaskContext
 from taskproc.errors import UnknownTask
 from taskproc.records import CALL
+from taskproc.sealing import is_sealed
 
 __all__ = ["Executor", "JsonExecutor", "Resolve"]
 
@@ -45,6 +46,11 @@ class JsonExecutor:
         if ctx.topic != CALL:
             raise UnknownTask(
                 f"topic {ctx.topic!r} is not a method call: set processor.execute to a function that handles it"
+            )
+        if is_sealed(ctx.data):
+            raise UnknownTask(
+                "the payload is sealed, and this worker has no keys: set signing_keys and encryption_keys as where "
+                "the task was enqueued"
             )
         target = self._calls.find(ctx.call)
         args, kwargs = _codec(target).decode(ctx.data, ctx)

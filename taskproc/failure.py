@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Failure", "describe", "one_line"]
+__all__ = ["Failure", "describe", "log_error", "message_of", "one_line", "type_of"]
 
 LONGEST_LOGGED = 300
 LONGEST_TYPE = 500
@@ -27,20 +28,41 @@ class Failure:
 def describe(error: BaseException) -> Failure:
     """The error's type, message and traceback, cut to a size that can be stored."""
     return Failure(
-        type=_bounded("type", lambda: _type_of(error), LONGEST_TYPE),
+        type=_bounded("type", lambda: _name_of(type(error)), LONGEST_TYPE),  # no deeper: the stack may be almost full
         message=_bounded("text", lambda: str(error), LONGEST_MESSAGE),
         traceback=_bounded("traceback", lambda: _traceback_of(error), LONGEST_TRACEBACK),
     )
 
 
-def _type_of(error: BaseException) -> str:
-    cls = type(error)
+def type_of(error: BaseException) -> str:
+    """The name of the error's class, with its module."""
+    return _bounded("type", lambda: _name_of(type(error)), LONGEST_TYPE)
+
+
+def message_of(error: BaseException) -> str:
+    """What the error says."""
+    return _bounded("text", lambda: str(error), LONGEST_MESSAGE)
+
+
+def _name_of(cls: type) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _traceback_of(error: BaseException) -> str:
     shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=-INNERMOST, compact=True)
+    _shorten_messages(shown)
     return "".join(_shorten(line, LONGEST_TRACEBACK) for line in shown.format())
+
+
+def _shorten_messages(shown: traceback.TracebackException) -> None:
+    """Before they are split into lines, which takes ten seconds for a few hundred megabytes."""
+    chain = [shown]
+    while chain:
+        each = chain.pop()
+        message = vars(each).get("_str")
+        if isinstance(message, str) and len(message) > LONGEST_TRACEBACK:
+            vars(each)["_str"] = _shorten(message, LONGEST_TRACEBACK)
+        chain += [below for below in (each.__cause__, each.__context__, *(each.exceptions or ())) if below is not None]
 
 
 def _bounded(what: str, make: Callable[[], str], longest: int) -> str:
@@ -60,3 +82,22 @@ def _shorten(text: str, longest: int) -> str:
 def one_line(text: str) -> str:
     """Text for a log: bounded, and without line breaks or other control characters."""
     return text[:LONGEST_LOGGED].encode("unicode_escape").decode()
+
+
+def log_error(logger: logging.Logger, error: BaseException, message: str, *args: object) -> None:
+    """Logs an error with its traceback, bounded, and of which no line can pass for another entry of the log."""
+    if not logger.isEnabledFor(logging.ERROR):
+        return
+    file, line, function, _ = logger.findCaller(stacklevel=2)
+    details = (type(error), error, error.__traceback__)
+    record = logger.makeRecord(logger.name, logging.ERROR, file, line, message, args, details, function)
+    record.exc_text = _quoted(describe(error).traceback)  # what formatters show; others find the error itself
+    logger.handle(record)
+
+
+def _quoted(text: str) -> str:
+    return "\n".join("  | " + "".join(map(_visible, line)) for line in text.split("\n"))
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -10,6 +10,7 @@ import redis
 from redis.exceptions import NoScriptError, RedisError
 
 from taskproc.driver import encode
+from taskproc.failure import log_error
 from taskproc.scripts import scripts
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Heartbeat:
                 self._beat(client)
             except (RedisError, OSError) as error:
                 logger.warning("heartbeat to %s failed: %s", self._connection.address, type(error).__name__)
-            except Exception:
-                logger.exception("heartbeat failed")
+            except Exception as error:  # noqa: BLE001 - the next beat may go through
+                log_error(logger, error, "heartbeat failed")
         client.close()
 
     def _beat(self, client: redis.Redis) -> None:

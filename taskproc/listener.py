@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 from taskproc.connection import Connection, send
+from taskproc.failure import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +84,7 @@ class Events:
                 async with asyncio.timeout(self._patience):
                     await pubsub.ping()
             elif message["type"] == "message":
-                return str(message["data"].decode())
+                return str(message["data"].decode(errors="replace"))
 
     def _hand_on(self, text: str) -> None:
         match text.split(" "):
@@ -92,13 +94,14 @@ class Events:
                 self._hears.on_resume()
             case ["schedule"]:
                 self._hears.on_schedule()
-            case ["due", due, queue] if due.isdecimal():
+            case ["due", due, queue] if _MILLISECONDS.fullmatch(due):
                 self._hears.on_due(queue, int(due))
             case _:
-                logger.debug("an event of another version was ignored")
+                logger.debug("an event of another version was ignored: %s", one_line(text))
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
+_MILLISECONDS = re.compile(r"[0-9]{1,15}")
 PING_AFTER = 5.0  # seconds of silence after which the connection is tried

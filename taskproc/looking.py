@@ -24,6 +24,7 @@ FURTHEST = 10_000
 """How far back in a list a task is looked for: it takes Redis some time."""
 TOKEN, UNKNOWN, AT = 12, 13, 14
 """Where a row of `read_tasks` has the token of the lease, since when no worker knows the task, and its time."""
+MOST_DIGITS = 14  # of a number in a record, as the scripts take it
 STATES: dict[bytes, TaskState] = {b"r": "ready", b"l": "leased", b"d": "delayed", b"x": "dead", b"h": "held"}
 
 Page = Callable[[int, int], Awaitable[list[str]]]
@@ -57,7 +58,7 @@ class Looking:
     async def tasks(self, ids: Sequence[str]) -> list[TaskInfo]:
         """Those of `ids` that have not ended, in the same order."""
         rows: list[Any] = await self._driver.run("read_tasks", arg={"ids": ids}) if ids else []
-        return [_task_info(id_, row) for id_, row in zip(ids, rows, strict=True) if row]
+        return [_task_info(id_, row) for id_, row in zip(ids, rows, strict=True) if row and row[0] in STATES]
 
     async def ready(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
         """In the order in which they will be served."""
@@ -96,7 +97,7 @@ class Looking:
     async def dead_ids(self, queue: str, skip: int, take: int, until: int) -> list[str]:
         """Ids of tasks that died up to `until`, the longest dead first."""
         found = await self._command("ZRANGEBYSCORE", self._keys.dead(queue), "-inf", until, "LIMIT", skip, take)
-        return [id_.decode() for id_ in found]
+        return [_text(id_) for id_ in found]
 
     async def position(self, task: TaskInfo) -> int | None:
         """How many are before a ready task in its list, tombstones included; None if more than FURTHEST."""
@@ -115,7 +116,7 @@ class Looking:
     async def unknown_since(self, task: TaskInfo) -> datetime | None:
         """Since when no worker that fetched the task knows it; None if none has said so."""
         rows = await self._driver.run("read_tasks", arg={"ids": [task.task_id]})
-        return from_ms(int(rows[0][UNKNOWN])) if rows[0] and rows[0][UNKNOWN] is not None else None
+        return from_ms(_number(rows[0][UNKNOWN])) if rows[0] and rows[0][UNKNOWN] is not None else None
 
     async def now(self) -> int:
         """Redis's time, epoch milliseconds."""
@@ -148,7 +149,7 @@ class Looking:
     def _pages(self, command: str, key: str) -> Page:
         async def page(position: int, count: int) -> list[str]:
             found: list[bytes] = await self._command(command, key, position, position + count - 1) if count else []
-            return [id_.decode() for id_ in found]
+            return [_text(id_) for id_ in found]
 
         return page
 
@@ -243,22 +244,32 @@ class _Lane:
         return self._read.popleft()
 
 
+def _text(value: bytes | None) -> str:
+    """What can be read of a text that may be damaged or missing."""
+    return "" if value is None else value.decode(errors="replace")
+
+
+def _number(value: bytes | None) -> int:
+    """The number of up to 14 digits that stands there; 0 if it is missing or damaged."""
+    return int(value) if value is not None and len(value) <= MOST_DIGITS and value.isdigit() else 0
+
+
 def _batch_info(row: list[Any]) -> BatchInfo:
     id_, tenant, scope, start, end, *counts, duration, cancel = row
-    total, done, failed, canceled = map(int, counts)
+    total, done, failed, canceled = map(_number, counts)
     return BatchInfo(
         id=id_.decode(),
-        tenant=tenant.decode(),
-        scope=scope.decode(),
+        tenant=_text(tenant),
+        scope=_text(scope),
         state=_batch_state(cancel, end, failed),
-        start=from_ms(int(start)),
-        end=None if end is None else from_ms(int(end)),
+        start=from_ms(_number(start)),
+        end=None if end is None else from_ms(_number(end)),
         total=total,
         done=done,
         failed=failed,
         canceled=canceled,
         remaining=total - done - failed - canceled,
-        duration=int(duration) / 1_000_000,
+        duration=_number(duration) / 1_000_000,
     )
 
 
@@ -272,23 +283,23 @@ def _batch_state(cancel: bytes | None, end: bytes | None, failed: int) -> BatchS
 
 def _task_info(id_: str, row: list[Any]) -> TaskInfo:
     state, queue, tenant, call, topic, retries, failures, enqueued, died, *error, _token, _unknown, at = row
-    failed, shown = int(failures or 0), STATES[state]
+    failed, allowed, shown = _number(failures), _number(retries), STATES[state]
     attempt = max(failed if shown == "dead" else failed + 1, 1)
-    kind, message, trace = (None if text is None else text.decode() for text in error)
+    kind, message, trace = (None if text is None else _text(text) for text in error)
     return TaskInfo(
         task_id=id_,
-        tenant=tenant.decode(),
-        queue=queue.decode(),
+        tenant=_text(tenant),
+        queue=_text(queue),
         batch_id=batch_of(id_),
-        topic=CALL if topic is None else topic.decode(),
-        call=call.decode(),
+        topic=CALL if topic is None else _text(topic),
+        call=_text(call),
         state=shown,
-        retries=int(retries),
+        retries=allowed,
         attempt=attempt,
-        retries_left=max(int(retries) - attempt, 0),
-        enqueued_at=from_ms(int(enqueued)),
+        retries_left=max(allowed - attempt, 0),
+        enqueued_at=from_ms(_number(enqueued)),
         due_at=from_ms(float(at)) if at is not None and shown == "delayed" else None,
-        died_at=None if died is None else from_ms(int(died)),
+        died_at=None if died is None else from_ms(_number(died)),
         error_type=kind,
         error_message=message,
         traceback=trace,
@@ -312,11 +323,11 @@ def _schedule_info(row: list[Any]) -> ScheduleInfo:
     id_, tenant, queue, scope, cron, timezone, _seconds, unique, expire, following = row
     return ScheduleInfo(
         id=id_.decode(),
-        tenant=tenant.decode(),
-        queue=queue.decode(),
-        scope=scope.decode(),
-        cron=cron.decode(),
-        timezone=timezone.decode(),
+        tenant=_text(tenant),
+        queue=_text(queue),
+        scope=_text(scope),
+        cron=_text(cron),
+        timezone=_text(timezone),
         next=from_ms(int(following)),
         unique=unique is not None,
         expire=None if expire is None else timedelta(milliseconds=int(expire)),

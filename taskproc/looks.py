@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from taskproc.explaining import explain
 from taskproc.models import BatchInfo, QueueInfo, ScheduleInfo, TaskInfo, WorkerInfo
-from taskproc.names import id_text, queue_name, tenant_name
+from taskproc.names import id_text, queue_name, tenant_name, tenant_or_any
 
 if TYPE_CHECKING:
     from taskproc.looking import Looking
@@ -31,7 +31,7 @@ class Looks(ABC):
 
     async def explain(self, task_id: str, *, tenant: str | None = None) -> str:
         """Why a task does not run: paused, delayed, behind others, not served, running, dead with what error."""
-        return await explain(self._looking(), id_text(task_id), tenant)
+        return await explain(self._looking(), id_text(task_id), tenant_or_any(tenant))
 
     async def get_batch(self, batch_id: str, *, tenant: str | None = None) -> BatchInfo | None:
         """A batch as it is now; None once its retention is over."""
@@ -54,32 +54,33 @@ class Looks(ABC):
         """A queue, or what a tenant has in it (which is counted task by task); zeros if it is unknown."""
         name = queue_name(name)
         if tenant is not None:
-            return await self._looking().queue_of(name, tenant)
+            return await self._looking().queue_of(name, tenant_name(tenant))
         return (await self._looking().queues([name]))[0]
 
     async def get_tasks_in_queue(
         self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
     ) -> list[TaskInfo]:
         """Ready tasks, in serving order."""
-        return await self._looking().ready(queue_name(queue), *_page(skip, take), tenant)
+        return await self._looking().ready(queue_name(queue), *_page(skip, take), tenant_or_any(tenant))
 
     async def get_running_tasks(
         self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
     ) -> list[TaskInfo]:
         """Tasks that run, the one whose lease ends first, first."""
-        return await self._looking().running(queue_name(queue), *_page(skip, take), tenant)
+        return await self._looking().running(queue_name(queue), *_page(skip, take), tenant_or_any(tenant))
 
     async def get_delayed_tasks(
         self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
     ) -> list[TaskInfo]:
         """Delayed tasks, the one due first, first."""
-        return await self._looking().delayed(queue_name(queue), *_page(skip, take), tenant)
+        return await self._looking().delayed(queue_name(queue), *_page(skip, take), tenant_or_any(tenant))
 
     async def get_dead_tasks(
         self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None, batch_id: str | None = None
     ) -> list[TaskInfo]:
         """Dead tasks with their last error, the one that died last, first."""
-        return await self._looking().dead(queue_name(queue), *_page(skip, take), tenant, batch_id)
+        batch = None if batch_id is None else id_text(batch_id)
+        return await self._looking().dead(queue_name(queue), *_page(skip, take), tenant_or_any(tenant), batch)
 
     async def get_workers(self) -> list[WorkerInfo]:
         """Workers that show signs of life, or did until a moment ago."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextvars import Context
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from taskproc.context import TaskContext
+from taskproc.context import TaskContext, enter
 from taskproc.errors import WorkerLost
+from taskproc.failure import one_line
 from taskproc.hooks import call_hook
 from taskproc.records import Attempt
+from taskproc.supervised import Duty, end
 
 if TYPE_CHECKING:
     from taskproc.looking import Looking
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Maintenance"]
 
 logger = logging.getLogger(__name__)
+
+MOST_REPORTS = 200  # hooks that are told of lost tasks at a time
 
 
 class Maintenance:
@@ -36,8 +41,9 @@ class Maintenance:
         self._settings = processor.settings
         self._timeout = int(self._settings.worker_timeout.total_seconds() * 1000)
         self._sweep = timedelta(milliseconds=min(self._timeout / 6, 1000))
+        self._reports: set[asyncio.Task[None]] = set()
 
-    def duties(self) -> dict[str, Callable[[], Awaitable[None]]]:
+    def duties(self) -> dict[str, Duty]:
         """Each duty by name, to be run again and again."""
         settings = self._settings
         return {
@@ -46,7 +52,7 @@ class Maintenance:
             "clean-up": self._every(settings.clean_up_frequency, self._clean_up),
         }
 
-    def _every(self, period: timedelta, duty: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def _every(self, period: timedelta, duty: Callable[[], Awaitable[None]]) -> Duty:
         async def turn() -> None:
             await duty()
             await asyncio.sleep(period.total_seconds())
@@ -59,7 +65,7 @@ class Maintenance:
         while more:
             more, lost = await self._storage.reap(self._timeout, settings.max_recoveries)
             for attempt in lost:
-                await self._report_lost(attempt)
+                self._report_lost(attempt)
         while await self._tend(settings.queues):
             pass
 
@@ -72,14 +78,32 @@ class Maintenance:
             deadletter_unique=settings.deadletter_unique_schedules,
         )
 
-    async def _report_lost(self, attempt: Attempt) -> None:
-        logger.error("task %s (%s) was dead-lettered: its workers died while they ran it", attempt.id, attempt.call)
-        if self._settings.on_task_error is not None:
+    def _report_lost(self, attempt: Attempt) -> None:
+        """Tells the log, and the hook: beside this duty, which has to go on whatever the hook does."""
+        id_, call = one_line(attempt.id), one_line(attempt.call)
+        logger.error("task %s (%s) was dead-lettered: its workers died while they ran it", id_, call)
+        if self._settings.on_task_error is None:
+            return
+        if len(self._reports) >= MOST_REPORTS:
+            logger.error("on_task_error is not told of task %s: %d calls of it have not ended", id_, MOST_REPORTS)
+            return
+        report = asyncio.get_running_loop().create_task(self._tell_hook(attempt), context=Context())
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+    async def _tell_hook(self, attempt: Attempt) -> None:
+        settings = self._settings
+        if settings.on_task_error is not None:
             ctx = TaskContext(self._processor, attempt, None)
+            enter(ctx)
             error = WorkerLost(
-                f"the workers of task {attempt.id} died {self._settings.max_recoveries} times while they ran it"
+                f"the workers of task {attempt.id} died {settings.max_recoveries} times while they ran it"
             )
-            await call_hook(self._settings.on_task_error, self._settings.hook_timeout, ctx, error)
+            await call_hook(settings.on_task_error, settings.hook_timeout, ctx, error)
+
+    async def close(self) -> None:
+        """Ends the hooks that have not ended."""
+        await end(*self._reports)
 
     async def _push_back(self) -> None:
         """Of all queues, also those that nobody serves; and what producers left behind that died."""

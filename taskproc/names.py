@@ -17,6 +17,7 @@ __all__ = [
     "schedule_name",
     "scope_text",
     "tenant_name",
+    "tenant_or_any",
 ]
 
 FAIR = "[fair]"
@@ -25,6 +26,7 @@ LOCALS = "<locals>"
 LONGEST_SCOPE = 1_000  # characters
 LONGEST_CALL = 500  # characters
 LONGEST_SHOWN = 200  # characters of a wrong name in a message
+LONGEST_ID = 300  # characters; the ids that are given out are shorter
 _OUTCOMES = frozenset({"success", "failed", "canceled", "complete"})
 
 
@@ -51,11 +53,16 @@ def schedule_name(name: str) -> str:
 
 def id_text(id_: str) -> str:
     """`id_`, when it can be the id of a task or batch; InvalidName otherwise."""
-    if not isinstance(id_, str):
+    if not isinstance(id_, str) or len(id_) > LONGEST_ID or not (id_.isascii() and id_.isprintable()):
         raise InvalidName(
             f"{repr(id_)[:LONGEST_SHOWN]} is not the id of a task or batch: pass the str that enqueuing it gave"
         )
     return id_
+
+
+def tenant_or_any(tenant: str | None) -> str | None:
+    """`tenant`, when it is None or a valid tenant name; InvalidName otherwise."""
+    return None if tenant is None else tenant_name(tenant)
 
 
 def scope_text(scope: str) -> str:

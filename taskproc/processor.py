@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, cast
 
 from taskproc.batch import Batch, BatchContext, Build, fill
 from taskproc.blocking import Blocking
 from taskproc.calls import Aliases, Calls
 from taskproc.connection import Connection, connect
 from taskproc.context import TaskContext, is_below_task_of
+from taskproc.doctor import Finding, check_server, examine
 from taskproc.errors import (
     ConfigurationError,
     NotConnected,
@@ -29,6 +30,7 @@ from taskproc.names import id_text, queue_name, scope_text, tenant_name
 from taskproc.options import OnOptions, Options
 from taskproc.schedules import Declared, Schedules, cron_of_valid
 from taskproc.scopes import Scopes, as_scopes
+from taskproc.sealing import Seal, seal_of
 from taskproc.sending import Sender
 from taskproc.settings import TaskProcessorSettings
 from taskproc.steering import Steering
@@ -104,6 +106,7 @@ class TaskProcessor(Steering):
         self._open: _Open | None = None
         self._worker: Worker | None = None
         self._worker_ended: asyncio.Event | None = None
+        self._seal = seal_of(self.settings)
         self.scopes = None if scopes is None else as_scopes(scopes)
 
     # Life
@@ -119,7 +122,7 @@ class TaskProcessor(Steering):
         provides = None if scopes is None else scopes.provides
         calls = Calls(provides, self.settings.allowed_modules, self._aliases)
         self.executor: Executor = self._given_executor or JsonExecutor(calls)
-        self._sender = Sender(self.settings, calls, self.executor)
+        self._sender = Sender(self.settings, calls, self.executor, self._seal)
 
     async def __aenter__(self) -> Self:
         if self._open is not None:
@@ -174,6 +177,10 @@ class TaskProcessor(Steering):
         """The event loop in which the processor is connected."""
         return None if self._open is None else self._open.loop
 
+    async def examine(self) -> list[Finding]:
+        """What will lose or hold up tasks, as `taskproc doctor` shows it."""
+        return await examine(self, self._opened().storage)
+
     def _opened(self) -> _Open:
         if self._open is None:
             raise NotConnected(
@@ -214,6 +221,7 @@ class TaskProcessor(Steering):
         while not worker.is_stopping:
             try:
                 await opened.storage.check_access()
+                await check_server(opened.storage)
                 await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
                 break
             except StorageUnavailable as error:  # it was there when the processor connected, and will be again
@@ -241,6 +249,15 @@ class TaskProcessor(Steering):
         self.request_stop()
         if not is_below_task_of(self):
             await self.ended()
+
+    @property
+    def attend(self) -> Execute:
+        """`execute`, on payloads that are unsealed first."""
+        return self.execute if self._seal is None else self._execute_unsealed
+
+    async def _execute_unsealed(self, ctx: TaskContext) -> None:
+        ctx.unseal(cast("Seal", self._seal).open)
+        await self.execute(ctx)
 
     async def _execute(self, ctx: TaskContext) -> None:
         if self._scopes is None:

@@ -163,6 +163,11 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
         return self.id.rpartition(":")[0] if self.scheduled_for is not None else None
 
     @property
+    def origin(self) -> str:
+        """What is known of the task before it has an id: its batch, or its schedule; of a single task its id."""
+        return self.batch_id or self.id.rpartition(":")[0] or self.id
+
+    @property
     def attempt(self) -> int:
         return self.failures + 1
 
@@ -176,21 +181,37 @@ def batch_of(task_id: str) -> str | None:
 _read = msgspec.msgpack.Decoder(Attempt, strict=False).decode  # numbers are kept as text
 
 
+class _Named(msgspec.Struct):
+    """All that is needed of a record to settle its task."""
+
+    id: str
+
+
+_read_id = msgspec.msgpack.Decoder(_Named).decode
+
+
 def attempts_from(rows: Sequence[bytes], token: str) -> list[Attempt]:
     """The attempts of which `tell` in `_batch.lua` told: record and data of each."""
-    return [_attempt(record, data, token) for record, data in zip(rows[::2], rows[1::2], strict=True)]
+    attempts: list[Attempt] = []
+    for record, data in zip(rows[::2], rows[1::2], strict=True):
+        try:
+            attempt = _read(record)
+        except (msgspec.MsgspecError, ValueError):
+            damaged = _damaged(record)
+            if damaged is None:
+                continue
+            attempt = damaged
+        attempt.data, attempt.token = data, token
+        attempts.append(attempt)
+    return attempts
 
 
-def _attempt(record: bytes, data: bytes, token: str) -> Attempt:
+def _damaged(record: bytes) -> Attempt | None:
+    """What can be read of a record that cannot be read: without a name to call it becomes a dead letter. None if the
+    id, that only somebody else can have written, is no text: nothing can be said of it, and its lease runs out.
+    """
     try:
-        attempt = _read(record)
+        id_ = _read_id(record).id
     except (msgspec.MsgspecError, ValueError):
-        attempt = _damaged(record)
-    attempt.data, attempt.token = data, token
-    return attempt
-
-
-def _damaged(record: bytes) -> Attempt:
-    """What can be read of a record that cannot be read: without a name to call it becomes a dead letter."""
-    id_ = msgspec.msgpack.decode(msgspec.msgpack.decode(record, type=dict[str, msgspec.Raw])["id"], type=str)
+        return None
     return Attempt(id=id_, queue="", tenant="", call="", enqueued_at=0, retries=0, invisibility=60_000)

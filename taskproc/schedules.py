@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskproc.cron import Cron
 from taskproc.errors import InvalidSchedule, TaskProcessorError
 from taskproc.models import ScheduleData
-from taskproc.names import schedule_name, scope_text, tenant_name
+from taskproc.names import schedule_name, scope_text, tenant_name, tenant_or_any
 from taskproc.options import LONGEST, SHORTEST, Options, milliseconds
 from taskproc.records import DueSchedule, ScheduleRecord
 
@@ -64,7 +64,7 @@ class Schedules:
         options = Options(
             queue=schedule.queue, tenant=tenant, retries=schedule.retries, invisibility=schedule.invisibility
         )
-        task, data = self._sender().call(said.method, said.args, said.kwargs, options)
+        task, data = self._sender().call(said.method, said.args, said.kwargs, options, origin=schedule.id)
         record = ScheduleRecord(
             tenant=tenant,
             queue=task.queue,
@@ -88,12 +88,13 @@ class Schedules:
 
     async def trigger(self, id_: str, tenant: str | None) -> bool:
         """Starts a cycle now."""
-        busy = self._settings.deadletter_unique_schedules
-        return await self._storage.trigger_schedule(id_, tenant, f"t{uuid.uuid4().hex[:12]}", dead_is_busy=busy)
+        busy, tenant = self._settings.deadletter_unique_schedules, tenant_or_any(tenant)
+        trigger = f"t{uuid.uuid4().hex[:12]}"
+        return await self._storage.trigger_schedule(schedule_name(id_), tenant, trigger, dead_is_busy=busy)
 
     async def cancel(self, id_: str, tenant: str | None) -> bool:
         """Removes a schedule."""
-        return await self._storage.cancel_schedule(id_, tenant)
+        return await self._storage.cancel_schedule(schedule_name(id_), tenant_or_any(tenant))
 
     async def reconcile(self, owner: str, declared: list[Declared]) -> None:
         """Makes Redis hold what the code declares: new ones added, changed ones changed, those that left it removed."""

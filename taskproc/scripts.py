@@ -10,7 +10,7 @@ from importlib.resources import files
 
 __all__ = ["Script", "scripts"]
 
-SHARED = ("_prelude", "_task", "_queue", "_batch", "_end", "_schedule")
+SHARED = ("_prelude", "_task", "_queue", "_batch", "_end", "_schedule", "_done")
 LAST_SHARED: Mapping[str, str] = {"beat": "_prelude", "enqueue": "_queue", "exchange": "_end", "wake": "_queue"}
 """What is run most gets no more in front than it needs: Redis runs those lines anew each time."""
 

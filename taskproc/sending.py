@@ -16,6 +16,7 @@ from taskproc.options import Options, When, milliseconds
 from taskproc.records import CALL, NewTask
 
 if TYPE_CHECKING:
+    from taskproc.sealing import Seal
     from taskproc.settings import TaskProcessorSettings
     from taskproc.storage import Sending
 
@@ -25,10 +26,13 @@ __all__ = ["Sender"]
 class Sender:
     """Names methods, encodes arguments and fills in defaults, for one processor."""
 
-    def __init__(self, settings: TaskProcessorSettings, calls: Calls, executor: Executor) -> None:
+    def __init__(
+        self, settings: TaskProcessorSettings, calls: Calls, executor: Executor, seal: Seal | None = None
+    ) -> None:
         self._settings = settings
         self._calls = calls
         self._executor = executor
+        self._seal = seal
         self._own = isinstance(executor, JsonExecutor)
         topic = getattr(executor, "topic", CALL)
         self._topic = None if topic == CALL else str(topic)
@@ -40,26 +44,41 @@ class Sender:
         kwargs: dict[str, Any],
         options: Options,
         id_: str | None = None,
+        *,
+        origin: str = "",
     ) -> Sending:
-        """A task that calls `method`. NotAllowed, InvalidArguments or PayloadTooLarge when it is refused."""
+        """A task that calls `method`; without an id it is of the batch or schedule `origin`. NotAllowed,
+        InvalidArguments or PayloadTooLarge when it is refused.
+        """
         name, background = self._describe(method)
         data = self._executor.serialize(method, args, kwargs)
         self._check_size(name, data)
-        return self._task(name, options, background, id_), data
+        return self._sealed(self._task(name, options, background, id_), data, origin)
 
     def continuation(
-        self, when: When, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+        self,
+        when: When,
+        method: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+        *,
+        origin: str,
     ) -> Sending:
         """A task that waits for the outcome of its batch; its delay counts from there."""
-        task, data = self.call(method, args, kwargs, replace(options, delay=None, delay_until=None))
+        task, data = self.call(method, args, kwargs, replace(options, delay=None, delay_until=None), origin=origin)
         return structs.replace(task, awaited=when, wait=options.after, wait_until=options.at), data
 
-    def data(self, task: TaskData, options: Options, id_: str | None = None) -> Sending:
+    def data(self, task: TaskData, options: Options, id_: str | None = None, *, origin: str = "") -> Sending:
         """A task that is not a method call."""
         if not isinstance(task, TaskData) or not isinstance(task.data, bytes) or not task.topic:
             raise EnqueueError(f"{task!r} is not a TaskData(topic='…', data=b'…') with a topic and bytes")
         self._check_size(f"topic {task.topic!r}", task.data)
-        return structs.replace(self._task("", options, PLAIN, id_), topic=task.topic), task.data
+        named = structs.replace(self._task("", options, PLAIN, id_), topic=task.topic)
+        return self._sealed(named, task.data, origin)
+
+    def _sealed(self, task: NewTask, data: bytes, origin: str) -> Sending:
+        return task, data if self._seal is None else self._seal.close(task, data, task.id or origin)
 
     def _check_size(self, what: str, data: bytes) -> None:
         if len(data) > self._settings.max_payload:

@@ -16,6 +16,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    SecretStr,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -93,9 +94,28 @@ def _package(name: str) -> str:
     return name
 
 
+def _keys(value: object) -> object:
+    """Hidden from the start: a refusal shows what it refuses."""
+    keys = _comma_separated(value.get_secret_value() if isinstance(value, SecretStr) else value)
+    if not isinstance(keys, list | tuple):
+        return keys
+    return [SecretStr(key) if isinstance(key, str) else key for key in cast("list[object]", keys)]
+
+
+def _long_enough(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value().encode()) < SHORTEST_KEY:
+        raise ValueError(
+            f"a key must have at least {SHORTEST_KEY} bytes: make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return key
+
+
+SHORTEST_KEY = 32
 Duration = Annotated[timedelta, WrapValidator(_duration), _from(timedelta(0))]
 PositiveDuration = Annotated[timedelta, WrapValidator(_duration), _from(SHORTEST)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)]
+Keys = Annotated[list[Annotated[SecretStr, AfterValidator(_long_enough)]], NoDecode, BeforeValidator(_keys)]
 Packages = Annotated[list[Annotated[str, AfterValidator(_package)]], NoDecode, BeforeValidator(_comma_separated)]
 
 
@@ -161,6 +181,13 @@ class TaskProcessorSettings(BaseSettings):
     """The most bytes that the encoded arguments of one task may take."""
     allowed_modules: Packages = []
     """Packages whose functions may be run without `@background`, and be imported for it."""
+
+    signing_keys: Keys = Field(default=[], repr=False)
+    """Secrets by which payloads are signed: with the first one; any of them is accepted."""
+    encryption_keys: Keys = Field(default=[], repr=False)
+    """Secrets by which payloads are encrypted, likewise; needs the extra `crypto`."""
+    accept_unsealed: bool = False
+    """Run tasks that are neither signed nor encrypted though there are keys: until those from before are done."""
 
     on_task_start: TaskHook | None = Field(default=None, repr=False)
     """`(ctx)`, before the scope opens."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -25,10 +27,13 @@ from taskproc.records import (
 
 __all__ = ["OPEN_FOR_MS", "AddedToBatch", "Exchange", "Sending", "Storage"]
 
+logger = logging.getLogger(__name__)
+
 SCHEMA = "1"
 OPEN_FOR_MS = 60_000  # an unsealed batch whose producer gives no sign for so long is canceled
 PAGE_OF_SCHEDULES = 200
-STEP = 1_000  # tasks touched by one run of a script
+MOST_CANCELS = 1_000  # cancels under way of which one look tells
+STEP = 400  # queued tasks counted by one run of a script
 
 Sending = tuple[NewTask, bytes]
 """A task and its data."""
@@ -114,12 +119,13 @@ class Storage:
         return bool(await self.driver.run("cancel_batch", arg={"batch": batch, "tenant": tenant}))
 
     async def cancel_queued(self, batch: str) -> bool:
-        """Counts about 1,000 queued tasks of a canceled batch; whether there are more."""
+        """Counts a few hundred queued tasks of a canceled batch; whether there are more."""
         return bool(await self.driver.run("cancel_queued", (self.keys.canceled,), {"batch": batch, "limit": STEP}))
 
     async def cancel_task(self, task_id: str, tenant: str | None = None) -> bool:
         """Drops a queued task, or tells the worker of a running one."""
-        return bool(await self.driver.run("cancel_task", (self.keys.canceled,), {"id": task_id, "tenant": tenant}))
+        arg = {"id": task_id, "tenant": tenant, "request": _new_request()}
+        return bool(await self.driver.run("cancel_task", (self.keys.canceled,), arg))
 
     async def pause(self, *, paused: bool) -> None:
         """Stops handing out tasks, or goes on with it."""
@@ -141,7 +147,9 @@ class Storage:
     async def due_schedules(self) -> DueSchedules:
         """The schedules that are due, and when the next one is."""
         arg = {"due": True, "take": PAGE_OF_SCHEDULES}
-        now, first, rows, torn = await self.driver.run("read_schedules", (self.keys.schedules,), arg)
+        now, first, rows, torn, damaged = await self.driver.run("read_schedules", (self.keys.schedules,), arg)
+        for id_ in damaged:
+            logger.error("schedule %r is damaged in Redis and was taken off: add it again", _text(id_))
         return DueSchedules(
             now=int(now), following=int(first) if first else None, due=[_due(row) for row in rows], torn=bool(torn)
         )
@@ -180,14 +188,14 @@ class Storage:
 
     async def cancel_schedule(self, id_: str, tenant: str | None, owner: str | None = None) -> bool:
         """Removes a schedule; False when it is unknown, another tenant's, or not declared by `owner` (if given)."""
-        arg = {"id": id_, "tenant": tenant, "owner": owner}
+        arg = {"id": id_, "tenant": tenant, "owner": owner, "request": _new_request()}
         return bool(await self.driver.run("cancel_schedule", (self.keys.schedules,), arg))
 
     # Dead letters
 
     async def retry_dead(self, queue: str, ids: Sequence[str], retries: int | None, tenant: str | None) -> list[str]:
-        """Makes those dead tasks ready again; the ids of those that are."""
-        arg = {"queue": queue, "ids": ids, "retries": retries, "tenant": tenant}
+        """Makes those dead tasks ready again, once; the ids of those that are, unless a first reply was lost."""
+        arg = {"queue": queue, "ids": ids, "retries": retries, "tenant": tenant, "request": _new_request()}
         return [id_.decode() for id_ in await self.driver.run("retry_dead", arg=arg)]
 
     async def discard_dead(self, queue: str, ids: Sequence[str], tenant: str | None) -> list[str]:
@@ -225,7 +233,9 @@ class Storage:
 
     async def canceled(self) -> list[str]:
         """The ids of up to 1,000 batches and tasks that are being canceled, the newest first."""
-        return [id_.decode() for id_ in await self.driver.run("canceled", (self.keys.canceled,), {"limit": STEP})]
+        return [
+            id_.decode() for id_ in await self.driver.run("canceled", (self.keys.canceled,), {"limit": MOST_CANCELS})
+        ]
 
     async def resync(self, worker: str, nonce: int, known: Sequence[tuple[str, str]]) -> tuple[bool, list[int]]:
         """Gives back what Redis thinks the worker holds beyond `known` (id, token), and refuses fetches up to `nonce`.
@@ -265,10 +275,11 @@ class Storage:
 
     async def cancel_abandoned(self, patience: int) -> bool:
         """Cancels batches whose producer died before they were whole; whether there may be more."""
-        return bool(await self.driver.run("cancel_abandoned", (self.keys.open,), {"timeout": patience, "limit": 20}))
+        arg = {"timeout": patience, "keep": OPEN_FOR_MS, "limit": 20}
+        return bool(await self.driver.run("cancel_abandoned", (self.keys.open,), arg))
 
     async def clean_up(self, retention: int) -> bool:
-        """Removes ended batches past their retention; whether there is more to do."""
+        """Removes ended batches past their retention, and what else is old; whether there is more to do."""
         keys = (self.keys.ended, self.keys.tenants)
         return bool(await self.driver.run("clean_up", keys, {"retention": retention, "limit": 100}))
 
@@ -279,7 +290,17 @@ class Storage:
 
 def _due(row: list[Any]) -> DueSchedule:
     id_, _tenant, _queue, _scope, cron, timezone, seconds, _unique, _expire, following = row
-    return DueSchedule(id_.decode(), cron.decode(), timezone.decode(), seconds == b"1", int(following))
+    return DueSchedule(id_.decode(), _text(cron), _text(timezone), seconds == b"1", int(following))
+
+
+def _text(value: bytes) -> str:
+    """What can be read of a text that may be damaged."""
+    return value.decode(errors="replace")
+
+
+def _new_request() -> str:
+    """A name by which a repeat of a request is known."""
+    return uuid.uuid4().hex[:16]
 
 
 _SETTLED: Mapping[bytes, Settled] = {name.encode(): name for name in get_args(Settled)}

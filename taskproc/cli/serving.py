@@ -15,11 +15,12 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from taskproc.doctor import Finding
 from taskproc.errors import ConfigurationError
 from taskproc.processor import TaskProcessor
 from taskproc.settings import TaskProcessorSettings
 
-__all__ = ["Overrides", "load", "serve"]
+__all__ = ["Overrides", "examined", "load", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,12 @@ async def serve(target: Target, overrides: Overrides) -> None:
                 await processor.run()
         if not signals.received:
             raise ConfigurationError("the worker has ended by itself: the log says why")
+
+
+async def examined(target: Target) -> list[Finding]:
+    """What the doctor finds, with the settings of the target, which is not started."""
+    async with TaskProcessor(processor_of(target).settings) as processor:
+        return await processor.examine()
 
 
 class _Signals:

@@ -64,6 +64,10 @@ local function give_up_continuation(batch, id, task)
   lay_aside(id, task[2] or read_hash(batch_key(batch), 'queue')[1] or 'default', DAMAGED)
 end
 
+local function is_elsewhere(state)
+  return state and find('rdlx', state, 1, true)
+end
+
 -- Continuations that wait for this outcome start; the others wait on, unless the batch can never end again.
 local function fire(batch, outcome)
   local key = batch_key(batch, 'then')
@@ -71,7 +75,9 @@ local function fire(batch, outcome)
   redis.call('UNLINK', key)
   for _, id in ipairs(held) do
     local task = read_task(id, 's', 'q', 't', 'y', 'z', 'w')
-    if task[1] ~= 'h' then
+    if is_elsewhere(task[1]) then
+      redis.call('LREM', key, 0, id)
+    elseif task[1] ~= 'h' then
       redis.call('UNLINK', task_key(id))
     elseif not can_start(task) then
       give_up_continuation(batch, id, task)

@@ -19,15 +19,15 @@ end
 
 -- Redis's clock was put back: workers that beat no more would seem alive until it has caught up.
 local function put_back_workers(step)
-  local workers = redis.call('ZRANGE', P .. ':workers', 0, -1, 'WITHSCORES')
+  local workers = redis.call('ZRANGE', P .. ':workers', 0, 9999, 'WITHSCORES')
   for position = 1, #workers, 2 do
     redis.call('ZADD', P .. ':workers', workers[position + 1] - step, workers[position])
   end
   redis.call('HSET', KEYS[1], 'beaten', now)
 end
 
--- When nobody has beaten for a while, Redis was away, its clock was put forward, or no worker ran: everybody seems dead,
--- and gets the time to show a sign of life. Second, when that time began, the last time that it did.
+-- When nobody has beaten for a while, Redis was away, its clock was put forward, or no worker ran: everybody seems dead
+-- and gets the time to show a sign of life. Also returns when that time began last.
 local function nobody_can_be_blamed(timeout)
   local meta = redis.call('HMGET', KEYS[1], 'beaten', 'hold')
   local beaten, hold = tonumber(meta[1] or 0), tonumber(meta[2] or 0)

@@ -6,18 +6,27 @@ end
 -- All schedules, as tenant:id, so that those of a tenant stand together.
 local ALL_SCHEDULES = P .. ':schedules:all'
 
--- The settings of a schedule's tasks, as they stand in its record.
-local TASK_FIELDS = {
-  'queue', 'tenant', 'call', 'data', 'topic', 'retries', 'invisibility', 'auto_extend', 'scope', 'unique', 'task',
+local SCHEDULE_FIELDS = {
+  'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next',
+  'call', 'data', 'topic', 'retries', 'invisibility', 'auto_extend', 'task', 'owner',
 }
 
 local function read_schedule(id)
-  local values = redis.call('HMGET', schedule_key(id), unpack(TASK_FIELDS))
-  local schedule = {}
-  for position, name in ipairs(TASK_FIELDS) do
+  local values = read_hash(schedule_key(id), unpack(SCHEDULE_FIELDS))
+  local schedule = { id = id }
+  for position, name in ipairs(SCHEDULE_FIELDS) do
     schedule[name] = values[position]
   end
   return schedule
+end
+
+-- Whether a schedule can be read and fired; one that is damaged is none, until it is upserted again.
+local function is_whole(schedule)
+  local has_texts = schedule.tenant and schedule.queue and schedule.scope and schedule.cron and schedule.timezone
+    and schedule.call and schedule.data
+  return has_texts and not find(schedule.id, '[^%w_.@|+=/-]')
+    and whole(schedule.next) and whole(schedule.retries) and whole(schedule.invisibility)
+    and not (schedule.expire and not whole(schedule.expire))
 end
 
 -- Whether the task of an earlier cycle of a unique schedule has not ended.

@@ -5,7 +5,7 @@ end
 
 -- The batch is part of the id: batch.chunk.number. Ids of single tasks have no dot, those of schedules have a colon.
 local find, sub = string.find, string.sub
-local NUMBER = '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$' -- of up to 14 digits: what is more is no time for a calendar
+local NUMBER = '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$' -- of up to 14 digits: calendars end soon after
 local function batch_of(id)
   local dot = find(id, '.', 1, true)
   return dot and not find(id, ':', 1, true) and sub(id, 1, dot - 1) or nil

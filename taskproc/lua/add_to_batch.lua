@@ -58,10 +58,10 @@ end
 local function seal_or_hold()
   if chunk.last then
     if redis.call('ZREM', KEYS[3], entry) == 1 then
-      redis.call('HINCRBY', key, 'hold', -1)
+      add_to(key, 'hold', -1)
     end
   elseif redis.call('ZADD', KEYS[3], now + arg.keep, entry) == 1 then
-    redis.call('HINCRBY', key, 'hold', 1)
+    add_to(key, 'hold', 1)
   end
 end
 
@@ -74,7 +74,7 @@ if redis.call('EXISTS', key) == 0 then
 end
 redis.call('ZADD', batch_key(chunk.batch, 'chunks'), #arg.tasks, chunk.name)
 redis.call('ZADD', KEYS[2], now, chunk.tenant)
-redis.call('HINCRBY', key, 'total', #arg.tasks)
+add_to(key, 'total', #arg.tasks)
 reopen(chunk.batch)
 for number, task in ipairs(arg.tasks) do
   add(task, number)

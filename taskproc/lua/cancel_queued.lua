@@ -1,4 +1,4 @@
--- One step of counting the queued tasks of a canceled batch: whole chunks, about `limit` tasks.
+-- One step of counting the queued tasks of a canceled batch: whole chunks, up to `limit` tasks, or one larger chunk.
 -- KEYS: meta, canceled
 -- arg: batch, limit
 -- returns: '1' when there are more chunks
@@ -27,7 +27,7 @@ end
 local room = arg.limit
 while room > 0 do
   local chunk = redis.call('ZRANGE', chunks, 0, 0, 'WITHSCORES')
-  if not chunk[1] then
+  if not chunk[1] or room < arg.limit and tonumber(chunk[2]) > room then
     break
   end
   for number = 0, chunk[2] - 1 do

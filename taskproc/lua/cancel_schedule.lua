@@ -1,8 +1,11 @@
 -- Removes a schedule; a task that it has started goes on.
 -- KEYS: meta, schedules
--- arg: id, tenant?, owner? (only if it is still declared by this one)
+-- arg: id, tenant?, owner? (only if it is still declared by this one), request (unique name of this request)
 -- returns: '1', or '' when it is unknown or another tenant's
-local schedule = redis.call('HMGET', schedule_key(arg.id), 'tenant', 'owner')
+if is_done(arg.request) then
+  return '1'
+end
+local schedule = read_hash(schedule_key(arg.id), 'tenant', 'owner')
 if arg.owner then
   redis.call('SREM', P .. ':declared:' .. arg.owner, arg.id)
 end
@@ -16,4 +19,5 @@ redis.call('ZREM', ALL_SCHEDULES, schedule[1] .. ':' .. arg.id)
 if schedule[2] then
   redis.call('SREM', P .. ':declared:' .. schedule[2], arg.id)
 end
+note_done(arg.request)
 return '1'

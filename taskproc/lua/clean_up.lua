@@ -1,4 +1,4 @@
--- Removes ended batches past their retention, and tenants that have had nothing for as long.
+-- Removes ended batches past their retention, tenants that have had nothing for as long, and old requests.
 -- KEYS: meta, ended, tenants
 -- arg: retention (ms), limit
 -- returns: '1' when there is more to do
@@ -28,4 +28,5 @@ for _, tenant in ipairs(silent) do
     redis.call('ZREM', KEYS[3], tenant)
   end
 end
-return (#expired == arg.limit or #silent == arg.limit) and '1' or ''
+local more = forget_done()
+return (more or #expired == arg.limit or #silent == arg.limit) and '1' or ''

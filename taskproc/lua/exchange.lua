@@ -185,9 +185,9 @@ function drop.unsound(id, queue, awaited)
   bury(id, queue, awaited, DAMAGED)
 end
 
--- Takes up to `want` ids off the head of a list, as long as there is room for what they are, passing over tombstones and
--- what stands there twice; returns how many were looked at, how many of them leased, and the last one that had to go to
--- the end of the list.
+-- Takes up to `want` ids off the head of a list while there is room to tell of them, passing over tombstones and what
+-- stands there twice; returns how many were looked at, how many of them leased, and the last one that had to go to the
+-- end of the list.
 local looked_at = {}
 local function take(queue, tenant, want)
   local list = ready_key(queue, tenant)
@@ -301,7 +301,7 @@ local function fetch_all()
   end
   finish()
   for _, queue in ipairs(request.queues) do
-    if want > 0 and room > 0 then
+    if want > 0 then
       local unfinished
       want, unfinished = (is_fair(queue) and fetch_in_turn or fetch_in_order)(queue, want)
       more = more or unfinished

@@ -4,7 +4,8 @@
 --   to (the new `next`), dead_is_busy (whether a dead task counts as not ended)
 -- returns: 'fired', 'skipped' (too late, or the task of an earlier cycle has not ended), 'stale', 'paused'
 local key = schedule_key(arg.id)
-if redis.call('HGET', key, 'next') ~= string.format('%.0f', arg.from) then
+local schedule = read_schedule(arg.id)
+if schedule.next ~= string.format('%.0f', arg.from) or not is_whole(schedule) then
   return 'stale'
 elseif arg.instant and redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
   return 'paused'
@@ -15,9 +16,7 @@ redis.call('ZADD', KEYS[2], arg.to, arg.id)
 if not arg.instant then
   return 'skipped'
 end
-local schedule = read_schedule(arg.id)
-local expire = redis.call('HGET', key, 'expire')
-local not_after = expire and arg.instant + expire
+local not_after = schedule.expire and arg.instant + schedule.expire
 local task_id = arg.id .. ':' .. string.format('%.0f', arg.instant)
 if not_after and now > not_after or is_busy(schedule) or redis.call('EXISTS', task_key(task_id)) == 1 then
   return 'skipped'

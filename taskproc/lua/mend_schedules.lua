@@ -3,13 +3,13 @@
 -- arg: skip, take
 -- returns: '1' when there may be more
 local function mend(id)
-  local schedule = redis.call('HMGET', schedule_key(id), 'tenant', 'next')
-  if not schedule[1] or not tonumber(schedule[2]) then
+  local schedule = read_schedule(id)
+  if not is_whole(schedule) then
     redis.call('ZREM', KEYS[2], id)
     return nil
   end
-  local member = schedule[1] .. ':' .. id
-  redis.call('ZADD', KEYS[2], schedule[2], id)
+  local member = schedule.tenant .. ':' .. id
+  redis.call('ZADD', KEYS[2], schedule.next, id)
   redis.call('ZADD', ALL_SCHEDULES, 0, member)
   return member
 end
@@ -21,7 +21,7 @@ for _, id in ipairs(by_instant) do
   mend(id)
 end
 for _, member in ipairs(by_tenant) do
-  if mend(member:match(':(.*)')) ~= member then
+  if mend(member:match(':(.*)') or '') ~= member then
     redis.call('ZREM', ALL_SCHEDULES, member)
   end
 end

@@ -3,8 +3,8 @@
 -- arg: due (boolean), or tenant?, skip; take (at most 1,000)
 -- returns: now, the first instant later than that ('' if there is none),
 --   [[id, tenant, queue, scope, cron, timezone, seconds, unique, expire, next]…],
---   '1' if an index lacks some schedule, see mend_schedules
-local FIELDS = { 'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next' }
+--   '1' if an index lacks some schedule, see mend_schedules; [ids of due ones that are damaged: they are due no more]
+local TOLD = { 'id', 'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next' }
 
 local function of_tenant()
   local first, last = '[' .. arg.tenant .. ':', '(' .. arg.tenant .. ';' -- which is what follows ':'
@@ -22,20 +22,29 @@ local function wanted()
   return arg.tenant and of_tenant() or redis.call('ZRANGE', KEYS[2], arg.skip, arg.skip + arg.take - 1)
 end
 
-local function is_whole(schedule)
-  return schedule[1] and schedule[2] and schedule[4] and schedule[5] and tonumber(schedule[9])
+local function row_of(schedule)
+  local row = {}
+  for position, name in ipairs(TOLD) do
+    row[position] = schedule[name] or false
+  end
+  return row
 end
 
-local rows = {}
+local rows, damaged = {}, {}
 for _, id in ipairs(wanted()) do
-  local schedule = redis.call('HMGET', schedule_key(id), unpack(FIELDS))
-  if is_whole(schedule) then
-    rows[#rows + 1] = { id, unpack(schedule, 1, #FIELDS) }
+  local schedule = read_schedule(id)
+  if not is_whole(schedule) then
+    damaged[#damaged + 1] = id
+  elseif arg.due and tonumber(schedule.next) > now then
+    redis.call('ZADD', KEYS[2], schedule.next, id) -- its record says when
   else
-    redis.call('ZREM', KEYS[2], id)
+    rows[#rows + 1] = row_of(schedule)
   end
+end
+if arg.due and #damaged > 0 then
+  redis.call('ZREM', KEYS[2], unpack(damaged))
 end
 local later = '(' .. string.format('%.0f', now)
 local first = redis.call('ZRANGEBYSCORE', KEYS[2], later, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local torn = redis.call('ZCARD', KEYS[2]) ~= redis.call('ZCARD', ALL_SCHEDULES)
-return { tostring(now), first[2] or '', rows, torn and '1' or '' }
+return { tostring(now), first[2] or '', rows, torn and '1' or '', arg.due and damaged or {} }

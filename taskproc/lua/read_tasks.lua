@@ -10,7 +10,7 @@ for number, id in ipairs(arg.ids) do
   rows[number] = ''
   if task[1] then
     local index = task[1] == 'd' and 'delayed' or task[1] == 'l' and 'leased'
-    task[15] = index and redis.call('ZSCORE', queue_key(task[2], index), id)
+    task[15] = index and task[2] and redis.call('ZSCORE', queue_key(task[2], index), id)
     rows[number] = task
   end
 end

@@ -22,8 +22,8 @@ local function overdue(id, queue, tenant, awaited)
   end
 end
 
--- What was leased before `began` gets its whole length from then: Redis was away, or its clock was put forward, and only
--- its worker knows how long it has run.
+-- What was leased before `began` gets its whole length from then: Redis was away, or its clock was put forward, and
+-- only its worker knows how long it has run.
 local function end_overdue(queue, began)
   local key = queue_key(queue, 'leased')
   local ids = redis.call('ZRANGEBYSCORE', key, '-inf', now - GRACE, 'LIMIT', 0, room)

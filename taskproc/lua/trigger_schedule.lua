@@ -4,12 +4,13 @@
 -- returns: '1', or '' when it is unknown, another tenant's, or unique and its last task has not ended
 local schedule = read_schedule(arg.id)
 local task_id = arg.id .. ':' .. arg.trigger
-if not schedule.tenant or arg.tenant and schedule.tenant ~= arg.tenant then
+if not is_whole(schedule) or arg.tenant and schedule.tenant ~= arg.tenant then
   return ''
-elseif schedule.task == task_id or redis.call('EXISTS', task_key(task_id)) == 1 then
+elseif is_done(task_id) then
   return '1'
 elseif is_busy(schedule) then
   return ''
 end
 start_cycle(arg.id, schedule, task_id, now)
+note_done(task_id)
 return '1'

@@ -4,7 +4,7 @@
 --   unique?, expire?, retries, invisibility, auto_extend?, call, topic?}; ARGV[2]: the data of its tasks
 -- returns: the next instant, or '' when the id is another tenant's
 local key = schedule_key(arg.id)
-local before = redis.call('HMGET', key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'task', 'owner')
+local before = read_hash(key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'task', 'owner')
 if before[1] and before[1] ~= arg.schedule.tenant then
   if not arg.owner or before[7] ~= arg.owner then
     return ''
@@ -13,7 +13,7 @@ if before[1] and before[1] ~= arg.schedule.tenant then
 end
 local same = before[2] == arg.schedule.cron and before[3] == arg.schedule.timezone
   and before[4] == string.format('%d', arg.schedule.seconds)
-local next = same and tonumber(before[5]) or arg.next
+local next = same and whole(before[5]) or arg.next
 
 local fields = { 'next', next, 'data', ARGV[2] }
 for name, value in pairs(arg.schedule) do

@@ -31,6 +31,7 @@ KEPT = (
     Kept(name="meta", why="the schema, and whether the system is paused"),
     Kept(name="queues", why="names that were used"),
     Kept(name="tenants", why="names that were used"),
+    Kept(name="done", why="requests of the last minute that leave no other trace"),
     Kept(name="ended", why="ended batches, until their retention"),
     Kept(name="batches:[^:]+", why="ended batches, until their retention"),
     Kept(name="batch:(?P<batch>[^:]+)(:chunks|:then)?", why="an ended batch, until its retention", still=_has_ended),

@@ -214,7 +214,7 @@ def _keys(stored: Stored) -> Iterator[str]:
             if match[1] not in stored.batches:
                 yield f"{key} is left of a batch that is gone"
         elif not re.fullmatch(
-            r"meta|queues|tenants|workers|ended|open|canceled|batches:[^:]+|batch:[^:]+|task:.+|worker:[^:]+(:tasks)?"
+            r"meta|queues|tenants|workers|ended|open|canceled|done|batches:[^:]+|batch:[^:]+|task:.+|worker:[^:]+(:tasks)?"
             r"|queue:[^:]+(:(ready(:[^:]+)?|turns|leased|delayed|dead|wake))?"
             r"|schedules(:all)?|schedule:.+|declared:.+",
             key,

@@ -117,6 +117,12 @@ class StorageMachine(Producing):
     def let_time_pass(self, milliseconds: int) -> None:
         self.wait(milliseconds)
 
+    @rule(milliseconds=st.sampled_from([-3_600_000, -60_000, -4_000, 3_600_000]))
+    def set_the_clock(self, milliseconds: int) -> None:
+        """Redis's clock is set, or a failover went to a host with another one."""
+        self.put_back += max(-milliseconds, 0)
+        self.wait(milliseconds)
+
     def let_live(self, milliseconds: int, *silent: str) -> None:
         """Time passes, while all workers beat but the silent ones."""
         for _ in range(0, milliseconds, 5_000):
@@ -157,7 +163,7 @@ class StorageMachine(Producing):
             case "abandon":  # producers give no sign for a minute, while workers live
                 self.wait(70_000)
                 self.beat(*self.workers())
-                self.let_live(TIMEOUT)
+                self.let_live(70_000)
                 self.cancel_abandoned(limit)
             case "clean":
                 self.clean_up(RETENTION if deadletter else 0)
@@ -258,9 +264,9 @@ class StorageMachine(Producing):
     def _drain(self) -> None:
         """One worker stays; everything that is not dead ends."""
         self.pause(paused=False)
-        self.wait(100_000)
+        self.wait(100_000 + self.put_back)
         worker = self.start_worker()
-        for _ in range(4):
+        for _ in range(14):
             self.let_live(5_000, *set(self.workers()) - {worker})
             self._maintain_all()
             while tasks := self.exchange(worker, 20, QUEUES):
@@ -284,7 +290,7 @@ class StorageMachine(Producing):
 
     def _clean(self) -> None:
         """When all is old, dead tasks are left, and when they are discarded, nothing."""
-        self.wait(RETENTION)
+        self.wait(RETENTION)  # after the time that the clock was put back, which has passed
         self.clean_up(RETENTION)
         self.check()
         for queue in QUEUES:

@@ -234,11 +234,20 @@ class Model:
         self.end_if_settled(id_)
 
     def nobody_can_be_blamed(self) -> bool:
-        """After a time without any beats everybody gets `TIMEOUT` to show a sign of life."""
-        silent = self.now - self.beaten > TIMEOUT / 2
-        if self.hold <= self.now and silent:
+        """After a time without any beats, or a step of the clock, everybody gets `TIMEOUT` to show a sign of life."""
+        step = self.beaten - self.now
+        if step > TIMEOUT / 2:
+            for worker in self.workers.values():
+                worker.alive_until -= step
+            self.beaten = self.now
+        if (self.hold <= self.now and abs(step) > TIMEOUT / 2) or self.hold > self.now + TIMEOUT:
             self.hold = self.now + TIMEOUT
         return self.now < self.hold
+
+    @property
+    def spared_since(self) -> int:
+        """When the last such time began."""
+        return self.hold - TIMEOUT
 
     # Comparing
 

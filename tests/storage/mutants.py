@@ -8,7 +8,7 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
         "if task[1] ~= 'l' or seen[id] then",
     ),
     "a settlement counts twice in one request": (" or seen[id] then", " then"),
-    "a batch ends while its producer still sends": (" or tonumber(v[5] or 0) > 0 or", " or"),
+    "a batch ends while its producer still sends": (" or (tonumber(v[5]) or 0) > 0 or", " or"),
     "a continuation stays held after it has started": ("  redis.call('UNLINK', key)\n  for _, id", "  for _, id"),
     "a continuation counts in its batch": ("return not awaited and batch_of(id) or nil", "return batch_of(id)"),
     "a canceled batch keeps continuations": (
@@ -30,7 +30,7 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
         "  if task[5] or is_canceled(batch) then",
         "  if task[5] then",
     ),
-    "a retried dead task stays failed": ("    redis.call('HINCRBY', batch_key(batch), 'failed', -1)\n", ""),
+    "a retried dead task stays failed": ("    add_to(batch_key(batch), 'failed', -1)\n", ""),
     "a dead task of a canceled batch runs again": (
         "if wanted and not is_canceled(counted_in(id, task[4])) and",
         "if wanted and",
@@ -69,7 +69,14 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     "resync takes back what the worker knows": ("if not known[id] and (", "if ("),
     "two suspects go to one worker": ("if held and held[1] == 'l'", "if held and held[1] == 'x'"),
     "a task may kill any number of workers": ("if recoveries < arg.max_recoveries then", "if true then"),
-    "everybody is dead after an outage": ("  return now < hold\n", "  return false\n"),
+    "everybody is dead after an outage": ("  return now < hold, hold", "  return false, hold"),
+    "the dead live on when the clock is put back": ("    put_back_workers(beaten - now)\n", ""),
+    "attempts are over time when the clock is put forward": ("if worker and ends > now - GRACE then", "if false then"),
+    "producers are dead when the clock is put forward": ("if spared or now < began + arg.keep then", "if spared then"),
+    "abandoned batches live on when the clock is put back": (
+        "  redis.call('ZADD', KEYS[2], now + arg.keep, entry)",
+        "  redis.call('ZADD', KEYS[2], 'NX', now + arg.keep, entry)",
+    ),
     "an overdue attempt is not counted": ("increment(id, 'f')", "0"),
     "what is given back goes to the end": (
         "put_back(id, queue, tenant, 0, true)",

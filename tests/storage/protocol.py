@@ -81,14 +81,16 @@ class Protocol(Serving):
     def cancel_queued(self, id_: str, limit: int) -> bool:
         if not self.is_canceled(id_):
             return False
-        batch = self.batches[id_]
-        while limit > 0 and batch.chunks:
+        batch, room = self.batches[id_], limit
+        while room > 0 and batch.chunks:
             size, name = min((size, name) for name, size in batch.chunks.items())
+            if room < limit and size > room:
+                break
             for number in range(batch.chunks.pop(name)):
                 task = self.tasks.get(f"{id_}.{name}.{number}")
                 if task is not None and task.state in "rd":
                     self.forget(task, "canceled")
-            limit -= max(size, 1)
+            room -= max(size, 1)
         self.end_batches()
         return bool(batch.chunks)
 
@@ -253,10 +255,14 @@ class Protocol(Serving):
             self.end_delays(due)
             room -= len(due)
             leased = sorted(self.in_state("l", queue), key=lambda one: (one.lease_end, one.id))
-            overdue = [one for one in leased if one.lease_end <= self.now - GRACE and not spared][:room]
-            for task in overdue:
-                self._overdue(task, deadletter=deadletter)
-            room -= len(overdue)
+            ended = [one for one in leased if one.lease_end <= self.now - GRACE and not spared][:room]
+            for task in ended:
+                since_then = self.spared_since + task.new.invisibility
+                if since_then > self.now - GRACE:
+                    task.lease_end = since_then
+                else:
+                    self._overdue(task, deadletter=deadletter)
+            room -= len(ended)
         self.end_batches()
         return room == 0
 
@@ -273,7 +279,10 @@ class Protocol(Serving):
             self.forget(task, "failed")
 
     def cancel_abandoned(self, limit: int) -> bool:
-        if self.nobody_can_be_blamed():
+        latest = self.now + OPEN_FOR_MS
+        put_back = sorted((until, entry) for entry, until in self.open.items() if until > latest)[:limit]
+        self.open.update({entry: latest for _, entry in put_back})
+        if self.nobody_can_be_blamed() or self.now < self.spared_since + OPEN_FOR_MS:
             return False
         due = sorted((until, entry) for entry, until in self.open.items() if until <= self.now)[:limit]
         for _, entry in due:

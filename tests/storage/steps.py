@@ -77,6 +77,8 @@ class Steps(RuleBasedStateMachine):
         self.leases: list[tuple[str, str]] = []
         """Ids and tokens of all leases there ever were."""
         self.numbers = 0
+        self.put_back = 0
+        """How far the clock was put back, in all."""
         self._seen: tuple[int, Dump] = (0, {})
         self._checked = 0
 

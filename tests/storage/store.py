@@ -1,6 +1,6 @@
 """`Storage` as a test sees it: without an event loop, with a clock of its own, and all that is stored in one look."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, TypeVar, cast
 
@@ -64,6 +64,8 @@ class LockStep:
         self._sources = sources
         self.now = START
         self.limits: dict[str, int] = {}
+        self.between: Callable[[], object] | None = None
+        """The reply to the next request is lost: what happens before it is sent again."""
         self.calls = 0
 
     async def run(
@@ -74,7 +76,12 @@ class LockStep:
         payloads: Sequence[bytes] = (),
         subject: str | None = None,
     ) -> Any:
-        return await self.once(name, keys, encode(arg if arg is not None else {}), payloads)
+        packed = encode(arg if arg is not None else {})
+        if self.between is not None:
+            between, self.between = self.between, None
+            await self.once(name, keys, packed, payloads)
+            between()
+        return await self.once(name, keys, packed, payloads)
 
     async def once(self, name: str, keys: Sequence[str], packed: bytes, payloads: Sequence[bytes] = ()) -> Any:
         self.calls += 1
@@ -114,6 +121,10 @@ class Store:
     def later(self, milliseconds: int) -> None:
         """Lets time pass."""
         self.driver.now += milliseconds
+
+    def lose_reply(self, between: Callable[[], object] = lambda: None) -> None:
+        """The next request is sent twice, as by the driver when its reply is lost; this happens in between."""
+        self.driver.between = between
 
     def dump(self) -> Dump:
         """Everything that is stored."""

@@ -110,16 +110,32 @@ def test_tenant_cancels_only_its_own(store: Store) -> None:
 
 
 def test_walk_takes_whole_chunks_in_steps(store: Store) -> None:
-    """About a thousand tasks a step."""
+    """One chunk of five hundred a step, or smaller ones that make up as much."""
     store.add_batch("b1", 500, last=False)
     for number in range(1, 5):
         store.add_chunk(new_chunk("b1", number, last=number == 4), [new_task()] * 500)
     done(store.storage.cancel_batch("b1"))
     assert done(store.storage.cancel_queued("b1"))
-    assert store.counts("b1") == (2_500, 0, 0, 1_000)
-    assert done(store.storage.cancel_queued("b1"))
+    assert store.counts("b1") == (2_500, 0, 0, 500)
+    for _ in range(3):
+        assert done(store.storage.cancel_queued("b1"))
     assert not done(store.storage.cancel_queued("b1"))
     assert store.counts("b1") == (2_500, 0, 0, 2_500)
+
+
+def test_walk_takes_no_large_chunk_after_a_small_one(store: Store) -> None:
+    """So that no step takes long: up to four hundred tasks, or the five hundred of one chunk."""
+    store.add_batch("b1", 300, last=False)
+    store.add_chunk(new_chunk("b1", 1, last=False), [new_task()] * 100)
+    store.add_chunk(new_chunk("b1", 2, last=False), [new_task()] * 399)
+    store.add_chunk(new_chunk("b1", 3), [new_task()] * 500)
+    done(store.storage.cancel_batch("b1"))
+    counts: list[int] = []
+    more = True
+    while more:
+        more = done(store.storage.cancel_queued("b1"))
+        counts.append(store.counts("b1")[3])
+    assert counts == [400, 799, 1_299]
 
 
 def test_fetch_passes_over_canceled_tasks_in_steps(store: Store) -> None:
@@ -154,7 +170,7 @@ def test_queued_task_is_dropped(store: Store, options: dict[str, object]) -> Non
     """A ready or delayed task is gone at once."""
     store.add("t1", **options)
     assert done(store.storage.cancel_task("t1"))
-    assert set(store.dump()) <= {"meta", "queues", "tenants"}
+    assert set(store.dump()) <= {"meta", "queues", "tenants", "done"}
     assert not done(store.storage.cancel_task("t1"))
 
 

@@ -14,8 +14,8 @@ def _without(name: str) -> Damage:
     return lambda client, key: client.hdel(key, name)
 
 
-def _with_bad(name: str) -> Damage:
-    return lambda client, key: client.hset(key, name, "?")
+def _with_bad(name: str, value: str = "?") -> Damage:
+    return lambda client, key: client.hset(key, name, value)
 
 
 DAMAGES: dict[str, Damage] = {
@@ -25,6 +25,7 @@ DAMAGES: dict[str, Damage] = {
     "in no state": _with_bad("s"),
     **{f"without {name}": _without(name) for name in "sqtcdenil"},
     **{f"with a bad {name}": _with_bad(name) for name in "neiflo"},
+    **{f"with an endless {name}": _with_bad(name, "9" * 400) for name in "neifmuov"},
 }
 
 IN_STATE = {"r": "b1.a0.1", "d": "b1.a0.0", "l": "b1.0.0", "x": "b1.0.2"}
@@ -124,7 +125,12 @@ def _drain(store: Store, *, cancel: bool = True) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"without {name}" for name in "qtcdeni"), *(f"with a bad {name}" for name in "neif")]
+    "name",
+    [
+        *(f"without {name}" for name in "qtcdeni"),
+        *(f"with a bad {name}" for name in "neif"),
+        *(f"with an endless {name}" for name in "neifmuov"),
+    ],
 )
 def test_damaged_ready_task_is_buried(raw_store: Store, name: str) -> None:
     """A ready task that cannot be run is dead-lettered where it stands, counted as failed, and may be discarded."""
@@ -137,12 +143,105 @@ def test_damaged_ready_task_is_buried(raw_store: Store, name: str) -> None:
     assert done(raw_store.storage.discard_dead("default", ["b1.0.0"], None)) == ["b1.0.0"]
 
 
+FAIR = "jobs[fair]"
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_records_of_a_fair_queue(raw_store: Store, name: str) -> None:
+    """In each state there is a damaged one, perhaps without a tenant; the healthy ones beside them end."""
+    store = raw_store
+    bad, good = ([f"{kind}{number}" for number in range(5)] for kind in ("bad", "good"))
+    store.start_worker("w1")
+    store.start_worker("w2")
+    store.add(*[id_ for pair in zip(bad, good, strict=True) for id_ in pair][:6], queue=FAIR)
+    lost = store.fetch("w1", 2, queues=(FAIR,))
+    retried = store.fetch("w2", 2, queues=(FAIR,))
+    store.settle("dead", *store.fetch("w2", 2, queues=(FAIR,)), worker="w2")
+    store.add(bad[3], good[3], queue=FAIR)
+    store.add(bad[4], good[4], queue=FAIR, after=1_000)
+    for id_ in bad:
+        DAMAGES[name](store.client, store.keys.task(id_))
+    store.settle("retry", *retried, worker="w2")
+    store.let_live(2 * TIMEOUT, "w2")
+    store.reap()
+    store.tend(FAIR)
+    done(store.storage.retry_dead(FAIR, [bad[2], good[2]], None, None))
+    ended: list[str] = []
+    while attempts := store.exchange("w2", 20, (FAIR,)).fetched:
+        assert store.settle("done", *attempts, worker="w2") == ["done"] * len(attempts)
+        ended += [one.id for one in attempts]
+    assert {one.id for one in lost} == {bad[0], good[0]}
+    assert set(good) <= set(ended)
+
+
+CONTINUATION_DAMAGES = DAMAGES | {
+    f"with {kind} {name}": _with_bad(name, value)
+    for name in "wyz"
+    for kind, value in (("a bad", "?"), ("an endless", "9" * 400), ("an infinite", "inf"), ("a senseless", "nan"))
+}
+
+
+@pytest.mark.parametrize("name", CONTINUATION_DAMAGES)
+def test_damaged_continuation(raw_store: Store, name: str) -> None:
+    """It is dead or gone when its batch ends; what is settled in the same step, and what waits beside it, goes on."""
+    store = raw_store
+    store.add("solo")
+    store.add_batch("b1", 1, when=["success", "complete", "success"])
+    store.add_batch("b2", 1, when=["complete"])
+    store.start_worker()
+    solo, first, second = store.fetch(slots=3)
+    CONTINUATION_DAMAGES[name](store.client, store.keys.task("b1.0.c1"))
+    settlements = [settlement(solo.id, solo.token, "retry"), settlement(first.id, first.token, "done")]
+    settlements.append(settlement(second.id, second.token, "done"))
+    assert done(store.storage.settle("w1", settlements)) == ["failed", "done", "done"]
+    assert (store.counts("b1"), store.counts("b2")) == ((1, 1, 0, 0), (1, 1, 0, 0))
+    ended = [one.id for one in store.fetch()]
+    assert {"solo", "b1.0.c0", "b1.0.c2", "b2.0.c0"} <= set(ended)
+    dump = store.dump()
+    assert "batch:b1:then" not in dump
+    if "b1.0.c1" not in ended:
+        assert dump.get("task:b1.0.c1", {"s": "x"})["s"] == "x"
+        done(store.storage.discard_dead("default", ["b1.0.c1"], None))
+        assert "task:b1.0.c1" not in store.dump()
+
+
+def test_dead_continuation_never_counts(raw_store: Store) -> None:
+    """Neither when a damaged one is left aside, nor when it is made ready again."""
+    store = raw_store
+    store.add_batch("b1", 1, when=["success"])
+    store.start_worker()
+    attempt = store.fetch_one()
+    store.client.hdel(store.keys.task("b1.0.c0"), "w")
+    store.settle("done", attempt)
+    assert store.index("default", "dead") == {"b1.0.c0": store.now}
+    assert done(store.storage.retry_dead("default", ["b1.0.c0"], None, None)) == ["b1.0.c0"]
+    store.settle("done", *store.fetch())
+    assert store.counts("b1") == (1, 1, 0, 0)
+    assert "end" in store.batch("b1")
+
+
+def test_end_of_a_batch_whose_continuations_are_no_list(raw_store: Store) -> None:
+    """It ends; what else is settled in this step is settled."""
+    raw_store.add_batch("b1", 1, when=["success"])
+    raw_store.add_batch("b2", 1, when=["success"])
+    raw_store.start_worker()
+    attempts = raw_store.fetch()
+    raw_store.client.set(raw_store.keys.batch("b1") + ":then", "?")
+    assert raw_store.settle("done", *attempts) == ["done", "done"]
+    assert [one.id for one in raw_store.fetch()] == ["b2.0.c0"]
+
+
 BATCH_DAMAGES: dict[str, Damage] = {
     "gone": DAMAGES["gone"],
     "a string": DAMAGES["a string"],
     **{
         f"without {name}": _without(name)
         for name in ("tenant", "scope", "start", "total", "done", "failed", "canceled", "duration")
+    },
+    **{
+        f"with {kind} {name}": _with_bad(name, value)
+        for name in ("total", "done", "failed", "canceled", "duration", "hold")
+        for kind, value in (("a bad", "?"), ("a full", str(2**63 - 1)))
     },
 }
 

@@ -1,5 +1,7 @@
 """Workers that died, froze, ended or lost a reply: what they held goes back, counted for what it was."""
 
+from collections.abc import Callable
+
 import pytest
 
 from taskproc.records import Attempt
@@ -141,6 +143,73 @@ def test_clock_that_was_put_back_kills_nobody(store: Store) -> None:
     store.later(-100 * TIMEOUT)
     assert store.reap() == (False, [])
     assert int(store.dump()["meta"]["hold"]) == store.now + TIMEOUT
+
+
+HOUR = 3_600_000
+
+
+def test_clock_that_is_put_forward_fails_no_attempt(store: Store) -> None:
+    """Its worker lives, and says itself when its time is over; only when it does not, its whole time later."""
+    store.add("t1")
+    store.start_worker()
+    attempt = store.fetch_one()
+    store.let_live(30_000, "w1")
+    store.later(HOUR)
+    store.beat("w1")
+    for _ in range(12):
+        store.let_live(5_000, "w1")
+        store.reap()
+        store.tend()
+        assert store.task("t1")["l"] == attempt.token
+    assert store.index("default", "leased") == {"t1": store.now}
+    store.let_live(2_000, "w1")
+    store.tend()
+    assert store.task("t1")["f"] == "1"
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+@pytest.mark.parametrize("first", ["beat", "reap", "tend", "abandoned", "register"])
+def test_clock_that_is_set_lets_the_dead_rest(store: Store, step: int, first: str) -> None:
+    """Whichever script notices it, a worker that died just before is taken back soon, and one that lives is not."""
+    store.add("t1", "t2")
+    store.start_worker("w1")
+    store.start_worker("w2")
+    store.fetch_one("w1")
+    living = store.fetch_one("w2")
+    store.let_live(TIMEOUT // 2, "w2")
+    store.later(step)
+    notices: dict[str, Callable[[], object]] = {
+        "beat": lambda: store.beat("w2"),
+        "reap": store.reap,
+        "tend": store.tend,
+        "abandoned": lambda: done(store.storage.cancel_abandoned(TIMEOUT)),
+        "register": lambda: store.start_worker("w3"),
+    }
+    notices[first]()
+    store.let_live(TIMEOUT, "w2")
+    while store.reap()[0]:
+        pass
+    store.tend()
+    assert store.ready() == ["t1"]
+    assert store.settle("done", living, worker="w2") == ["done"]
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_clock_that_is_set_spares_producers(store: Store, step: int) -> None:
+    """One that lives goes on sending; one that died has not got its batch canceled an hour late."""
+    store.add_batch("b1", 1, last=False)
+    store.add_batch("b2", 1, last=False)
+    store.start_worker()
+    store.later(step)
+    for _ in range(4):
+        store.let_live(15_000, "w1")
+        done(store.storage.cancel_abandoned(TIMEOUT))
+        assert "cancel" not in store.batch("b1")
+        assert done(store.storage.keep_open(["b1/"])) == [True]
+    store.let_live(15_000, "w1")
+    done(store.storage.cancel_abandoned(TIMEOUT))
+    assert "cancel" in store.batch("b2")
+    assert "cancel" not in store.batch("b1")
 
 
 # Suspects: a task whose next take-back would be its last

@@ -98,6 +98,8 @@ def test_maintenance_goes_on(full_store: Store) -> None:
     assert full_store.reap() == (True, [])
     full_store.fetch("w2", slots=1)
     assert full_store.task("t4")["s"] == "l"
+    full_store.beat("w2")
+    full_store.let_live(50_000, "w2")
     assert not done(full_store.storage.cancel_abandoned(TIMEOUT))
     assert full_store.batch("b3")["cancel"]
     full_store.tend()

@@ -27,11 +27,11 @@ LAYERS = (
     # around it
     "cli __main__",
     # what an app calls
-    "processor steering looks blocking batch upload together schedules sending explaining dead_letters",
+    "processor steering looks blocking batch upload together schedules sending explaining dead_letters doctor",
     # what a worker does
     "worker attempts running attempt maintenance scheduler listener heartbeat hooks outcome failure threads supervised",
     # a call and its arguments
-    "executor finding marks calls codec sameness context scopes cron",
+    "executor finding marks calls codec sameness sealing context scopes cron",
     # Redis
     "looking storage driver replies scripts connection links address servers embedded embedded_server",
     # words

@@ -1,0 +1,95 @@
+"""What user code and Redis may put into a log: bounded, and never what could pass for another line of it."""
+
+import asyncio
+import logging
+
+import pytest
+
+from taskproc.failure import log_error
+from taskproc.supervised import Duties
+from tests.kit import wait_until
+
+FORGED = "oh\n2030-01-01 00:00:00 CRITICAL root: all is lost\r\n\x1b[2Jgone\u2028\x85\x00"
+
+logger = logging.getLogger("taskproc.test")
+
+
+class ExplodingError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+def shown(caplog: pytest.LogCaptureFixture) -> str:
+    """All that was logged, as a handler with a plain format writes it."""
+    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return "\n".join(form.format(record) for record in caplog.records)
+
+
+def test_no_line_of_a_traceback_passes_for_another_entry(caplog: pytest.LogCaptureFixture) -> None:
+    """Each is indented, without control characters; whoever wants the error itself finds it in the record."""
+    with pytest.raises(ValueError, match="oh") as caught:
+        raise ValueError(FORGED)
+    log_error(logger, caught.value, "%s failed", "it")
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is caught.value
+    first, *others = shown(caplog).split("\n")
+    assert first.endswith("ERROR taskproc.test: it failed")
+    assert all(line.startswith("  | ") and line.isprintable() for line in others)
+    assert "  | ValueError: oh" in others
+    assert "  | 2030-01-01 00:00:00 CRITICAL root: all is lost\\r" in others
+    assert (record.funcName, record.module) == ("test_no_line_of_a_traceback_passes_for_another_entry", "test_log")
+
+
+@pytest.mark.parametrize("error", [ValueError("x" * 100_000_000), ExplodingError(), ValueError("y\n" * 10_000_000)])
+def test_a_traceback_is_bounded_whatever_the_error_is(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """One that is huge, and one that cannot be shown."""
+    log_error(logger, error, "it failed")
+    assert 20 < len(shown(caplog)) < 100_000
+
+
+def test_nothing_is_made_of_an_error_that_nobody_wants(caplog: pytest.LogCaptureFixture) -> None:
+    """A logger that is turned down costs nothing."""
+    logger.setLevel(logging.CRITICAL)
+    try:
+        log_error(logger, ExplodingError(), "it failed")
+    finally:
+        logger.setLevel(logging.NOTSET)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError])
+async def test_a_duty_that_fails_forges_no_line(caplog: pytest.LogCaptureFixture, kind: type[Exception]) -> None:
+    """Neither with an error that is expected, nor with any other."""
+
+    async def duty() -> None:
+        raise kind(FORGED)
+
+    duties = Duties({"duty": duty})
+    await wait_until(lambda: caplog.records)
+    await duties.end()
+    first, *others = shown(caplog).split("\n")
+    assert " duty" in first
+    assert first.isprintable()
+    assert all(line.startswith("  | ") and line.isprintable() for line in others)
+
+
+async def test_duties_end_though_one_does_not_want_to() -> None:
+    """A duty that swallows its cancel for a while is cancelled again; one that begins anew meanwhile is not left."""
+    swallowed = 0
+
+    async def duty() -> None:
+        nonlocal swallowed
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            swallowed += 1
+            if swallowed > 3:
+                raise
+
+    duties = Duties({"duty": duty, "other": duty})
+    await asyncio.sleep(0)
+    await duties.end()
+    assert swallowed == 5
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await Duties({}).end()
