@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 Level = Literal["ok", "advice", "warning", "error"]
 
+WORST_FIRST: tuple[Level, ...] = ("error", "warning", "advice", "ok")
 NEARLY_FULL = 0.9  # of maxmemory
 MOST_CLOCKS_DIFFER = 2.0  # seconds
 POLICY = "maxmemory-policy"
@@ -156,8 +157,8 @@ async def _about_work(processor: TaskProcessor) -> AsyncIterator[Finding]:
 
 def worst(findings: list[Finding]) -> Level:
     """The level of the worst one."""
-    order: list[Level] = ["ok", "advice", "warning", "error"]
-    return max((finding.level for finding in findings), key=order.index, default="ok")
+    found = {finding.level for finding in findings}
+    return next((level for level in WORST_FIRST if level in found), "ok")
 
 
 async def check_server(storage: Storage) -> None:

@@ -26,15 +26,16 @@ def seal(signing: list[bytes] | None = None, encryption: list[bytes] | None = No
 
 def attempt(data: bytes, task: NewTask, id_: str, **changed: Any) -> Attempt:
     """The task as a worker gets it."""
-    fields = {"tenant": task.tenant, "call": task.call, "topic": task.topic or CALL, **changed}
+    fields: dict[str, Any] = {"tenant": task.tenant, "call": task.call, "topic": task.topic or CALL, **changed}
     return Attempt(id=id_, queue="default", data=data, enqueued_at=0, retries=1, invisibility=1, **fields)
 
 
-SEALS = {"signed": ([OLD], []), "encrypted": ([], [OLD]), "both": ([OLD], [OLD])}
+Keys = tuple[list[bytes], list[bytes]]
+SEALS: dict[str, Keys] = {"signed": ([OLD], []), "encrypted": ([], [OLD]), "both": ([OLD], [OLD])}
 
 
 @pytest.mark.parametrize("keys", SEALS.values(), ids=SEALS)
-def test_what_was_sealed_is_opened(keys: tuple[list[bytes], list[bytes]]) -> None:
+def test_what_was_sealed_is_opened(keys: Keys) -> None:
     """And does not look like what it was, if it is encrypted."""
     task = new_task("t1")
     closed = seal(*keys).close(task, DATA, "t1")
@@ -46,7 +47,7 @@ def test_what_was_sealed_is_opened(keys: tuple[list[bytes], list[bytes]]) -> Non
 
 @pytest.mark.parametrize("keys", SEALS.values(), ids=SEALS)
 @pytest.mark.parametrize("changed", [{"tenant": "evil"}, {"call": "a:B.c"}, {"topic": "raw"}, {"id_": "t2"}], ids=str)
-def test_it_belongs_to_its_task(keys: tuple[list[bytes], list[bytes]], changed: dict[str, str]) -> None:
+def test_it_belongs_to_its_task(keys: Keys, changed: dict[str, str]) -> None:
     """The payload of another tenant, method, topic or task is refused."""
     task = new_task("t1")
     closed = seal(*keys).close(task, DATA, "t1")
@@ -78,7 +79,7 @@ def test_any_changed_bit_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=80), st.sampled_from(list(SEALS.values())))
-def test_whatever_is_written_there_is_refused(data: bytes, keys: tuple[list[bytes], list[bytes]]) -> None:
+def test_whatever_is_written_there_is_refused(data: bytes, keys: Keys) -> None:
     """Nothing that was not sealed is ever opened."""
     with pytest.raises(MalformedTask):
         seal(*keys).open(attempt(data, new_task("t1"), "t1"))

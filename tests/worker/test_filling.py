@@ -9,11 +9,21 @@ import pytest
 from taskproc import Batch
 from tests.conftest import MakeSettings
 from tests.faults import jobs
-from tests.faults.kit import SECOND, Journal, worker, workers
+from tests.faults.jobs import JOURNAL
+from tests.faults.kit import SECOND, Journal, environment, workers
+from tests.kit import process
 from tests.unit.batch_kit import job
 from tests.worker.kit import MS, ended, processor_of
 
 ROWS = 700
+WORKER = """
+import asyncio
+import taskproc.storage
+from tests.faults import jobs
+
+taskproc.storage.OPEN_FOR_MS = 800
+asyncio.run(jobs.work())
+"""
 
 
 def slow_rows(batch: Batch) -> Iterator[None]:
@@ -46,8 +56,9 @@ async def test_a_batch_of_a_slow_generator_is_kept_open(
         monkeypatch.setattr(f"taskproc.{module}.OPEN_FOR_MS", 800)
     made = settings(worker_timeout=SECOND, pushback_frequency=100 * MS)
     async with processor_of(made) as tasks:
-        with worker(made, journal) as working:
+        with process(WORKER, environment(made) | {JOURNAL: str(journal.path)}) as working:
             await workers(tasks, 1)
+            await asyncio.sleep(1)  # for so long nobody is blamed
             batch_id = await tasks.enqueue_batch(None, None, rows)  # type: ignore[arg-type]
             outcome = await ended(tasks, batch_id, 15)
             working.terminate()
@@ -75,6 +86,7 @@ async def test_the_loop_has_its_turns_while_a_batch_is_filled(settings: MakeSett
 
     async with processor_of(settings()) as tasks:
         watching = asyncio.create_task(watch())
+        await asyncio.sleep(0)
         batch_id = await tasks.enqueue_batch(None, None, few)
         watching.cancel()
         await tasks.cancel_batch(batch_id)
