@@ -8,6 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 PORT ?= 8000
 ARGS ?=
+SECONDS ?= 600
+SEED ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -18,7 +20,7 @@ DOCS_INSTALLED := $(VENV)/.docs-installed
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 
-.PHONY: help setup run test test-acl check fmt lua-lint bench bench-peers docs docs-serve clean
+.PHONY: help setup run test test-acl soak check fmt lua-lint bench bench-peers docs docs-serve clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +37,9 @@ test: $(INSTALLED) ## run the fast tests, on Valkey or on TASKPROC_TEST_SERVER=r
 
 test-acl: $(INSTALLED) ## run the tests of scripts and worker as the user with few rights that the docs give
 	TASKPROC_TEST_ACL=1 $(PY) -m pytest -m "not slow" tests/storage tests/worker $(ARGS)
+
+soak: $(INSTALLED) ## ten minutes of kills, cuts and restarts; SECONDS=3600 for longer, SEED=… to repeat one
+	SOAK_SECONDS=$(SECONDS) SEED=$(SEED) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
 
 check: $(INSTALLED) ## ruff, mypy, pyright, luacheck
 	$(PY) -m ruff check

@@ -81,7 +81,8 @@ class Attempts:
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._running: set[Running] = set()
-        self._coming = 0
+        self._coming: list[tuple[Attempt, float]] = []
+        """Fetched, and when that was asked for; not started yet."""
         self._giving_up: set[asyncio.Task[None]] = set()
         self._canceled: dict[str, None] = {}
         self.pending: list[Pending] = []
@@ -90,7 +91,7 @@ class Attempts:
 
     def __len__(self) -> int:
         """How many slots are taken."""
-        return len(self._running) + self._coming
+        return len(self._running) + len(self._coming)
 
     @property
     def all_ended(self) -> bool:
@@ -109,6 +110,7 @@ class Attempts:
 
     def held(self) -> list[tuple[str, str, Running | None]]:
         """Id and token of all leases that this worker has, as far as it knows."""
+        self._start_coming()
         unsettled = [run for run in self._running if not run.settled or run.handing_in]
         running = [(run.attempt.id, run.attempt.token, run) for run in unsettled]
         return [*running, *((one.settlement.id, one.settlement.token, None) for one in self.pending)]
@@ -117,12 +119,12 @@ class Attempts:
 
     def start_soon(self, attempts: Sequence[Attempt], leased_at: float) -> None:
         """Runs these tasks; they take slots at once, and start when the caller has sent what it has to send."""
-        self._coming += len(attempts)
-        self._loop.call_soon(self._start_all, attempts, leased_at)
+        self._coming += [(attempt, leased_at) for attempt in attempts]
+        self._loop.call_soon(self._start_coming)
 
-    def _start_all(self, attempts: Sequence[Attempt], leased_at: float) -> None:
-        self._coming -= len(attempts)
-        for attempt in attempts:
+    def _start_coming(self) -> None:
+        coming, self._coming = self._coming, []
+        for attempt, leased_at in coming:
             self._start(attempt, leased_at)
 
     def _start(self, attempt: Attempt, leased_at: float) -> None:
@@ -233,6 +235,7 @@ class Attempts:
 
     def interrupt_all(self, reason: Reason) -> None:
         """Makes everything end that runs."""
+        self._start_coming()
         now = time.monotonic()
         for run in list(self._running):
             run.interrupt(reason, now)

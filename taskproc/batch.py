@@ -66,6 +66,7 @@ class Batch:
         self._defaults = Options(queue=queue, tenant=tenant)
         self.id = upload.batch
         """The batch's id, known from the start."""
+        self._origin = f"{self.id}."
 
     @overload
     def on(self, queue: str | None = None, *, when: None = None, **options: Unpack[TaskOptions]) -> BatchOn: ...
@@ -104,17 +105,19 @@ class Batch:
         self, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> None:
         """Adds a task, with all options said."""
-        self._upload.add(self._sender.call(method, args, kwargs, options, origin=self.id))
+        self._upload.add(self._sender.call(method, args, kwargs, options, origin=self._origin))
 
     def collect_data(self, task: TaskData, options: Options) -> None:
         """Adds a task that is not a method call, with all options said."""
-        self._upload.add(self._sender.data(task, options, origin=self.id))
+        self._upload.add(self._sender.data(task, options, origin=self._origin))
 
     def collect_continuation(
         self, when: When, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> None:
         """Adds a continuation, with all options said."""
-        self._upload.add_continuation(self._sender.continuation(when, method, args, kwargs, options, origin=self.id))
+        self._upload.add_continuation(
+            self._sender.continuation(when, method, args, kwargs, options, origin=self._origin)
+        )
 
 
 class BatchContext:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 Level = Literal["ok", "advice", "warning", "error"]
 
-WORST_FIRST: tuple[Level, ...] = ("error", "warning", "advice", "ok")
+WORST_FIRST: tuple[Level, ...] = ("error", "warning", "advice")
 NEARLY_FULL = 0.9  # of maxmemory
 MOST_CLOCKS_DIFFER = 2.0  # seconds
 POLICY = "maxmemory-policy"
@@ -158,7 +158,10 @@ async def _about_work(processor: TaskProcessor) -> AsyncIterator[Finding]:
 def worst(findings: list[Finding]) -> Level:
     """The level of the worst one."""
     found = {finding.level for finding in findings}
-    return next((level for level in WORST_FIRST if level in found), "ok")
+    for level in WORST_FIRST:
+        if level in found:
+            return level
+    return "ok"
 
 
 async def check_server(storage: Storage) -> None:

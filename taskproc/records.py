@@ -164,8 +164,11 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
 
     @property
     def origin(self) -> str:
-        """What is known of the task before it has an id: its batch, or its schedule; of a single task its id."""
-        return self.batch_id or self.id.rpartition(":")[0] or self.id
+        """Where the task belongs, as far as it is known when it is sent: `batch.`, `schedule:`, or else the id."""
+        schedule, colon, _ = self.id.rpartition(":")
+        if colon:
+            return schedule + colon
+        return f"{self.batch_id}." if self.batch_id else self.id
 
     @property
     def attempt(self) -> int:

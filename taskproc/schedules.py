@@ -64,7 +64,7 @@ class Schedules:
         options = Options(
             queue=schedule.queue, tenant=tenant, retries=schedule.retries, invisibility=schedule.invisibility
         )
-        task, data = self._sender().call(said.method, said.args, said.kwargs, options, origin=schedule.id)
+        task, data = self._sender().call(said.method, said.args, said.kwargs, options, origin=f"{schedule.id}:")
         record = ScheduleRecord(
             tenant=tenant,
             queue=task.queue,

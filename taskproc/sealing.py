@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from taskproc.errors import ConfigurationError, MalformedTask
+from taskproc.errors import ConfigurationError, MalformedTask, UnknownTask
 from taskproc.records import CALL, Attempt, NewTask
 
 if TYPE_CHECKING:
@@ -58,34 +58,40 @@ class Seal:
         return data
 
     def open(self, attempt: Attempt) -> bytes:
-        """The payload as it was before; MalformedTask when it was not sealed like this."""
-        if self._accept_unsealed and not is_sealed(attempt.data):
-            return attempt.data
+        """The payload as it was before; MalformedTask when it was not sealed like this, UnknownTask when it is, in a
+        way for which there are no keys here at all.
+        """
         bound = _encode((attempt.tenant, attempt.call, attempt.topic, attempt.origin))
-        data = self._verified(attempt.data, bound) if self._signing else attempt.data
-        return self._decrypted(data, bound) if self._ciphers else data
+        return self._decrypted(self._verified(attempt.data, bound), bound)
 
     def _verified(self, data: bytes, bound: bytes) -> bytes:
-        name, rest = _parts(data, SIGNED, "signed", "signing_keys")
-        key = self._signing.get(name)
-        if key is None:
-            raise MalformedTask(f"the payload is signed with a key that is not among signing_keys ({name.hex()})")
+        if not data.startswith(SIGNED):
+            return self._lacking(data, self._signing, "signed", "signing_keys")
+        name, rest = _parts(data, self._signing, "signed", "signing_keys")
+        key = self._signing[name]
         if not hmac.compare_digest(rest[:DIGEST], _digest(key, bound, rest[DIGEST:])):
             raise MalformedTask("the signature of the payload is wrong: it was changed, or belongs to another task")
         return rest[DIGEST:]
 
     def _decrypted(self, data: bytes, bound: bytes) -> bytes:
-        name, rest = _parts(data, ENCRYPTED, "encrypted", "encryption_keys")
-        cipher = self._ciphers.get(name)
-        if cipher is None:
-            raise MalformedTask(f"the payload is encrypted with a key that is not among encryption_keys ({name.hex()})")
+        if not data.startswith(ENCRYPTED):
+            return self._lacking(data, self._ciphers, "encrypted", "encryption_keys")
+        name, rest = _parts(data, self._ciphers, "encrypted", "encryption_keys")
         try:
-            opened: bytes = cipher.decrypt(rest[:NONCE], rest[NONCE:], bound)
+            opened: bytes = self._ciphers[name].decrypt(rest[:NONCE], rest[NONCE:], bound)
         except Exception as error:  # InvalidTag, or what a nonce that is too short brings
             raise MalformedTask(
                 "the payload cannot be decrypted: it was changed, or belongs to another task"
             ) from error
         return opened
+
+    def _lacking(self, data: bytes, keys: Mapping[bytes, object], how: str, setting: str) -> bytes:
+        if keys and not self._accept_unsealed:
+            raise MalformedTask(
+                f"the payload is not {how}, and {setting} are set: it comes from a program without them, or was "
+                "enqueued before they were set (accept_unsealed=True lets such tasks run)"
+            )
+        return data
 
 
 def seal_of(settings: TaskProcessorSettings) -> Seal | None:
@@ -105,13 +111,17 @@ def _secrets(keys: Sequence[SecretStr]) -> list[bytes]:
     return [key.get_secret_value().encode() for key in keys]
 
 
-def _parts(data: bytes, version: bytes, how: str, setting: str) -> tuple[bytes, bytes]:
-    if not data.startswith(version):
+def _parts(data: bytes, keys: Mapping[bytes, object], how: str, setting: str) -> tuple[bytes, bytes]:
+    """The name of a key that is there, and what follows it."""
+    if not keys:
+        raise UnknownTask(f"the payload is {how}, and this worker has no {setting}: set them as where it was enqueued")
+    name = data[VERSION : VERSION + NAME]
+    if name not in keys:
         raise MalformedTask(
-            f"the payload is not {how}, and {setting} are set: it comes from a program without them, or was enqueued "
-            "before they were set (accept_unsealed=True lets such tasks run)"
+            f"the payload is {how} with a key that is not among {setting} ({name.hex()}): was it taken off too early, "
+            "or has this worker not got it yet? Add it, and retry the task"
         )
-    return data[VERSION : VERSION + NAME], data[VERSION + NAME :]
+    return name, data[VERSION + NAME :]
 
 
 def _digest(key: bytes, bound: bytes, data: bytes) -> bytes:

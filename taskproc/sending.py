@@ -47,7 +47,7 @@ class Sender:
         *,
         origin: str = "",
     ) -> Sending:
-        """A task that calls `method`; without an id it is of the batch or schedule `origin`. NotAllowed,
+        """A task that calls `method`; without an id it is of the `origin` that `Attempt` knows. NotAllowed,
         InvalidArguments or PayloadTooLarge when it is refused.
         """
         name, background = self._describe(method)

@@ -16,6 +16,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    Secret,
     SecretStr,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -95,11 +96,16 @@ def _package(name: str) -> str:
 
 
 def _keys(value: object) -> object:
-    """Hidden from the start: a refusal shows what it refuses."""
-    keys = _comma_separated(value.get_secret_value() if isinstance(value, SecretStr) else value)
-    if not isinstance(keys, list | tuple):
-        return keys
-    return [SecretStr(key) if isinstance(key, str) else key for key in cast("list[object]", keys)]
+    """Hidden from the start, whatever it is: a refusal shows what it refuses."""
+    with contextlib.suppress(ValueError):
+        value = _comma_separated(value.get_secret_value() if isinstance(value, SecretStr) else value)
+    return [_hidden(key) for key in cast("list[object]", value)] if isinstance(value, list | tuple) else _hidden(value)
+
+
+def _hidden(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return value
+    return SecretStr(value) if isinstance(value, str) else Secret(value)
 
 
 def _long_enough(key: SecretStr) -> SecretStr:

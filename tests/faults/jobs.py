@@ -87,9 +87,14 @@ async def work() -> None:
     """A worker with the settings of the environment, until SIGTERM."""
     processor = TaskProcessor(TaskProcessorSettings(on_task_error=on_task_error, on_task_failed_delay=None))
     async with processor:
-        worker = asyncio.create_task(processor.run())
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.cancel)
-        await asyncio.wait([worker])
+        await stop_on_sigterm(processor)
+
+
+async def stop_on_sigterm(processor: TaskProcessor) -> None:
+    """Runs tasks until the signal comes."""
+    worker = asyncio.create_task(processor.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.cancel)
+    await asyncio.wait([worker])
 
 
 if __name__ == "__main__":

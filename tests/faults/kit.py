@@ -54,9 +54,9 @@ class Journal:
 
 
 @contextmanager
-def worker(made: TaskProcessorSettings, journal: Journal) -> Generator[Process]:
+def worker(made: TaskProcessorSettings, journal: Journal, module: str = "tests.faults.jobs") -> Generator[Process]:
     """A worker process with these settings."""
-    with process(["-m", "tests.faults.jobs"], environment(made) | {JOURNAL: str(journal.path)}) as started:
+    with process(["-m", module], environment(made) | {JOURNAL: str(journal.path)}) as started:
         yield started
 
 

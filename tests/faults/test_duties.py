@@ -133,6 +133,24 @@ async def test_a_hook_does_not_end_the_take_back(settings: MakeSettings, how: st
     assert jobs.notes == ["after"]
 
 
+async def test_the_call_of_a_lost_task_forges_no_line(
+    settings: MakeSettings, client: redis.Redis, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log shows one line, whatever stands for the call in Redis."""
+    jobs = Jobs()
+    made = settings(worker_timeout=SECOND, max_recoveries=1)
+    async with processor_of(made, jobs) as tasks:
+        task_id = await tasks.on("elsewhere").enqueue(jobs.note, "never")
+        client.hset(f"{prefix}:task:{task_id}", "c", "m:f\n2030-01-01 CRITICAL forged\x1b[2J")
+        async with running(tasks):
+            await lose(made, "dead", "elsewhere")
+            await died(tasks, task_id)
+            await wait_until(lambda: "its workers died" in caplog.text)
+    [said] = [record.message for record in caplog.records if "its workers died" in record.message]
+    assert "CRITICAL" in said
+    assert said.isprintable()
+
+
 # Messages
 
 
