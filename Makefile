@@ -20,7 +20,7 @@ DOCS_INSTALLED := $(VENV)/.docs-installed
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 
-.PHONY: help setup run test test-acl soak check fmt lua-lint bench bench-peers docs docs-serve clean
+.PHONY: help setup run test test-acl soak audit check fmt lua-lint bench bench-peers docs docs-serve clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test-acl: $(INSTALLED) ## run the tests of scripts and worker as the user with f
 
 soak: $(INSTALLED) ## ten minutes of kills, cuts and restarts; SECONDS=3600 for longer, SEED=… to repeat one
 	SOAK_SECONDS=$(SECONDS) SEED=$(SEED) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
+
+audit: $(INSTALLED) ## look whether a dependency has a known vulnerability; asks pypi.org, so not a part of `check`
+	$(PY) -m pip install --quiet --target build/audit pip-audit
+	PYTHONPATH=build/audit $(PY) -m pip_audit --path $$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 check: $(INSTALLED) ## ruff, mypy, pyright, luacheck
 	$(PY) -m ruff check
