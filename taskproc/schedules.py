@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskproc.cron import Cron
 from taskproc.errors import InvalidSchedule, TaskProcessorError
+from taskproc.failure import message_of, one_line
 from taskproc.models import ScheduleData
 from taskproc.names import schedule_name, scope_text, tenant_name, tenant_or_any
 from taskproc.options import LONGEST, SHORTEST, Options, milliseconds
@@ -103,7 +104,7 @@ class Schedules:
         kept = {said.schedule.id for said in declared}
         for id_ in await self._looking.declared(owner):
             if id_ not in kept and await self._storage.cancel_schedule(id_, None, owner):
-                logger.info("schedule %s is no longer declared and was removed", id_)
+                logger.info("schedule %s is no longer declared and was removed", one_line(id_))
 
     async def correct(self) -> None:
         """Moves instants that no longer hold, as when the rules of a time zone have changed."""
@@ -129,7 +130,8 @@ class Schedules:
             return _parsed(schedule.cron, schedule.timezone, seconds=schedule.seconds)
         except TaskProcessorError as error:
             if schedule.id not in self._unreadable:
-                logger.error("schedule %s cannot be fired here: %s", schedule.id, error)  # noqa: TRY400 - it says it all
+                id_, said = one_line(schedule.id), one_line(message_of(error))
+                logger.error("schedule %s cannot be fired here: %s", id_, said)  # noqa: TRY400 - it says it all
             self._unreadable.add(schedule.id)
             return None
 

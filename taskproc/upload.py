@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from taskproc.errors import BatchCanceled, EnqueueError, StorageUnavailable, TaskProcessorError
 from taskproc.records import Chunk
-from taskproc.supervised import end, supervised
+from taskproc.supervised import Duties
 
 if TYPE_CHECKING:
     from taskproc.storage import Sending, Storage
@@ -167,12 +167,12 @@ class OpenBatches:
         self._storage = storage
         self._every = every
         self._entries: set[str] = set()
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeping: Duties | None = None
 
     def add(self, entry: str) -> None:
         self._entries.add(entry)
         if self._keeping is None:
-            self._keeping = asyncio.create_task(supervised("open batches", self._keep))
+            self._keeping = Duties({"open batches": self._keep})
 
     def discard(self, entry: str) -> None:
         self._entries.discard(entry)
@@ -185,7 +185,7 @@ class OpenBatches:
 
     async def close(self) -> None:
         if self._keeping is not None:
-            await end(self._keeping)
+            await self._keeping.end()
 
 
 async def finish(upload: Upload) -> bool:

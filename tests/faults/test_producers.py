@@ -1,12 +1,14 @@
 """A batch that is sent in parts: its producer dies between them, or takes its time."""
 
 import asyncio
+from contextlib import AbstractContextManager
 
 import pytest
 
-from taskproc import TaskProcessor
+from taskproc import TaskProcessor, TaskProcessorSettings
 from tests.conftest import MakeSettings
-from tests.faults.kit import SECOND, Journal, environment, worker
+from tests.faults.jobs import JOURNAL
+from tests.faults.kit import SECOND, Journal, environment
 from tests.kit import Process, process, wait_until
 from tests.worker.kit import MS, ended
 
@@ -34,11 +36,25 @@ async def main():
 asyncio.run(main())
 """
 
+WORKER = """
+import asyncio
+import taskproc.storage
+from tests.faults import jobs
+
+taskproc.storage.OPEN_FOR_MS = 1_500
+asyncio.run(jobs.work())
+"""
+
+
+def patient_worker(made: TaskProcessorSettings, journal: Journal) -> AbstractContextManager[Process]:
+    """A worker for which a batch stays open as long as for its producer."""
+    return process(["-c", WORKER], environment(made) | {JOURNAL: str(journal.path)})
+
 
 async def test_a_batch_whose_producer_dies_is_canceled(settings: MakeSettings, journal: Journal) -> None:
     """Some of it may have run; it ends as canceled, never as done, and its counters say how much was what."""
     made = settings(worker_timeout=SECOND, pushback_frequency=200 * MS, max_workers=2)
-    with worker(made, journal) as working, process(["-c", PRODUCER, "dies"], environment(made)) as producer:
+    with patient_worker(made, journal) as working, process(["-c", PRODUCER, "dies"], environment(made)) as producer:
         async with TaskProcessor(made) as tasks:
             batch_id = await _batch_of(producer)
             outcome = await ended(tasks, batch_id, 15)
@@ -54,7 +70,7 @@ async def test_a_batch_whose_producer_dies_is_canceled(settings: MakeSettings, j
 async def test_a_slow_producer_keeps_its_batch_open(settings: MakeSettings, journal: Journal) -> None:
     """For as long as it lives, longer than a dead one's is kept; then the batch ends as done."""
     made = settings(worker_timeout=SECOND, pushback_frequency=200 * MS)
-    with worker(made, journal) as working, process(["-c", PRODUCER, "lives"], environment(made)) as producer:
+    with patient_worker(made, journal) as working, process(["-c", PRODUCER, "lives"], environment(made)) as producer:
         async with TaskProcessor(made) as tasks:
             batch_id = await _batch_of(producer)
             await journal.noted("run:1", 300)

@@ -140,12 +140,14 @@ async def test_a_schedule_that_was_changed_is_never_run(
         stolen: Any = client.hget(f"{made.prefix}:schedule:other", "data")
         changed = {"tenant": "evil", "call": f"{Jobs.__module__}:Jobs.fail", "data": stolen}[field]
         assert client.hset(f"{made.prefix}:schedule:mine", field, changed) == 0, "there is such a field"
-        assert await tasks.trigger_schedule("mine") and await tasks.trigger_schedule("other")
+        assert await tasks.trigger_schedule("mine")
+        assert await tasks.trigger_schedule("other")
         async with running(tasks):
             [task] = await wait_until(lambda: tasks.get_dead_tasks("default"))
             await jobs.noted("other")
         client.hset(f"{made.prefix}:schedule:mine", "tenant", made.tenant)
-        assert await tasks.cancel_schedule("mine") and await tasks.cancel_schedule("other")
+        assert await tasks.cancel_schedule("mine")
+        assert await tasks.cancel_schedule("other")
     assert task.task_id.startswith("mine:")
     assert task.error_type == "taskproc.errors.MalformedTask"
     assert jobs.notes == ["other"]
