@@ -103,7 +103,8 @@ def _twice(history: History, duplicates: Counter[str]) -> Iterator[str]:
         if len(events) < 2:
             continue
         first = min(event.at for event in begins[name])
-        reason = _explained(history, events[0].pid, first - SLACK, events[-1].at)
+        pids = {event.pid for event in (*begins[name], *events)}  # whoever was frozen or cut off may end last
+        reason = next(filter(None, (_explained(history, pid, first - SLACK, events[-1].at) for pid in pids)), "")
         if reason:
             duplicates[reason] += len(events) - 1
         else:

@@ -84,6 +84,17 @@ def test_a_fault_explains_a_duplicate(fault: Fault) -> None:
     assert (verdict.wrong, dict(verdict.duplicates)) == ([], {fault.kind: 1})
 
 
+def test_whoever_was_frozen_may_end_last() -> None:
+    """Then the fault is that of the process that began first, and ended last."""
+    history = good()
+    history.events = [one for one in history.events if one.name != "a"]
+    history.events += [event(10, "begins", "a", 1), event(13, "begins", "a", 2), event(13.1, "ends", "a", 2)]
+    history.events.append(event(15, "ends", "a", 1))
+    history.faults.append(Fault(kind="frozen", pid=1, since=10.1, until=14.9))
+    verdict = check(history)
+    assert (verdict.wrong, dict(verdict.duplicates)) == ([], {"frozen": 1})
+
+
 def test_another_ones_fault_does_not() -> None:
     """A process that had nothing to do with it."""
     history = good()
