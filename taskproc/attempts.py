@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -53,9 +54,10 @@ class Pending:
         self.repeated = False
         """It was handed in before, and the answer was lost."""
 
-    def deliver(self, settled: Settled, *, worker_known: bool) -> None:
-        """Tells who waits for it as what the attempt was settled."""
-        if settled == "stale" and self.repeated and worker_known and self._had_lease():
+    def deliver(self, settled: Settled, known: str | None) -> None:
+        """Tells who waits for it as what the attempt was settled; `known` is a worker that Redis knew after that."""
+        of_known = known is not None and self.settlement.token.startswith(f"{known}:")
+        if settled == "stale" and self.repeated and of_known and self._had_lease():
             settled = self.meant  # the first time
         if self.settled is not None and not self.settled.done():
             self.settled.set_result(settled)
@@ -65,10 +67,10 @@ class Pending:
         return self.meant == "failed" or time.monotonic() < self.ends_at
 
 
-def deliver(pending: Sequence[Pending], settled: Sequence[Settled], *, worker_known: bool) -> None:
-    """Tells each as what it was settled; `worker_known` is whether Redis knew the worker after that."""
+def deliver(pending: Sequence[Pending], settled: Sequence[Settled], known: str | None) -> None:
+    """Tells each as what it was settled; `known` is the worker that handed it in, if Redis knew it after that."""
     for one, as_ in zip(pending, settled, strict=True):
-        one.deliver(as_, worker_known=worker_known)
+        one.deliver(as_, known)
 
 
 class Attempts:
@@ -84,7 +86,8 @@ class Attempts:
         self._coming: list[tuple[Attempt, float]] = []
         """Fetched, and when that was asked for; not started yet."""
         self._giving_up: set[asyncio.Task[None]] = set()
-        self._canceled: dict[str, None] = {}
+        self._canceled: dict[str, float] = {}
+        """When a cancel was heard of: of a fetch that was asked for later, Redis has left out what is canceled."""
         self.pending: list[Pending] = []
         self.ahead = 0.0
         """Redis's clock less this process's monotonic one, seconds."""
@@ -131,9 +134,12 @@ class Attempts:
         """Runs a task in an asyncio task and a contextvars context of its own."""
         run = Running(self._processor, self._storage, attempt, leased_at)
         self._running.add(run)
-        if attempt.id in self._canceled or attempt.counted_in in self._canceled:
+        if self._heard_of(attempt.id, leased_at) or self._heard_of(attempt.counted_in, leased_at):
             run.interrupt("canceled", leased_at)
         run.task = self._loop.create_task(self._attend(run), context=Context())
+
+    def _heard_of(self, canceled: str | None, since: float) -> bool:
+        return canceled is not None and self._canceled.get(canceled, -math.inf) >= since
 
     async def _attend(self, run: Running) -> None:
         outcome: Outcome
@@ -215,7 +221,7 @@ class Attempts:
             for one in pending:
                 await self._settle_alone(worker, one, patience)
         else:
-            deliver(pending, settled, worker_known=known)
+            deliver(pending, settled, worker if known else None)
 
     async def _settle_alone(self, worker: str, one: Pending, patience: int) -> None:
         try:
@@ -227,9 +233,9 @@ class Attempts:
         except RedisError as error:
             id_ = one_line(one.settlement.id)
             log_error(logger, error, "task %s could not be settled: its data in Redis are damaged", id_)
-            one.deliver("stale", worker_known=False)
+            one.deliver("stale", None)
         else:
-            deliver([one], settled, worker_known=known)
+            one.deliver(settled[0], worker if known else None)
 
     # Ended from outside
 
@@ -241,11 +247,12 @@ class Attempts:
             run.interrupt(reason, now)
 
     def cancel(self, ids: list[str]) -> None:
-        """Cancels what belongs to these batches, or is one of these tasks, now or when it is started."""
-        self._canceled.update(dict.fromkeys(ids))
+        """Cancels what belongs to these batches, or is one of these tasks, now or when what is being fetched starts."""
+        now = time.monotonic()
+        self._canceled.update(dict.fromkeys(ids, now))
         while len(self._canceled) > CANCELS_KEPT:
             del self._canceled[next(iter(self._canceled))]
-        canceled, now = set(ids), time.monotonic()
+        canceled = set(ids)
         for run in list(self._running) if canceled else ():
             if run.attempt.id in canceled or run.attempt.counted_in in canceled:
                 run.interrupt("canceled", now)

@@ -228,7 +228,7 @@ class Worker:
             await self._attempts.settle_again(self.id, pending, self._timeout)
             await asyncio.sleep(0.1)  # an answer that cannot be read comes again
             return
-        deliver(pending, reply.settled, worker_known=reply.status not in ("gone", "rewound"))
+        deliver(pending, reply.settled, None if reply.status in ("gone", "rewound") else request.worker)
         self._attempts.ahead = reply.now / 1000 - time.monotonic()
         self._attempts.start_soon(reply.fetched, asked_at)
         await self._heed(reply, slots)

@@ -3,9 +3,17 @@
 import asyncio
 import threading
 import time
+import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 
-from taskproc import TaskContext, current_task
+import pytest
+
+from taskproc import TaskContext, TaskProcessor, current_task
+from taskproc.attempts import Attempts
+from taskproc.processor import PLAIN
+from taskproc.records import Request, Settlement
+from taskproc.storage import Exchange, Storage
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
 from tests.worker.kit import MS, Jobs, died, ended, gone, processor_of, running, working
@@ -55,6 +63,51 @@ async def test_running_tasks_of_a_canceled_batch_are_told_at_once(settings: Make
         assert time.monotonic() - begun < 1
     assert (outcome.state, outcome.canceled, outcome.total) == ("canceled", 2, 2)
     assert {"async cancelled", "thread asked to stop"} <= set(jobs.notes)
+
+
+async def test_a_cancel_that_comes_during_a_fetch_is_heeded(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Redis has leased before the cancel, and the worker starts after it has heard of that, is not begun."""
+    jobs, exchange = Jobs(), Storage.exchange
+
+    async def exchange_and_cancel(self: Storage, request: Request, settlements: Sequence[Settlement]) -> Exchange:
+        reply = await exchange(self, request, settlements)
+        if reply.fetched:
+            assert await tasks.cancel_batch(batch.id)
+            attempts_of(tasks).cancel([batch.id])
+        return reply
+
+    monkeypatch.setattr(Storage, "exchange", exchange_and_cancel)
+    async with working(settings(), jobs) as tasks:
+        async with tasks.batch() as batch:
+            batch.enqueue(jobs.note, "too late")
+        outcome = await ended(tasks, batch.id)
+    assert (outcome.state, outcome.canceled) == ("canceled", 1)
+    assert jobs.notes == []
+
+
+async def test_a_cancel_that_redis_has_lost_does_not_hold_up_its_tasks(settings: MakeSettings) -> None:
+    """What is fetched after the worker has heard of a cancel may run, or Redis would not have handed it out: a restart
+    that goes back in time forgets cancels too.
+    """
+    jobs = Jobs()
+    async with working(settings(), jobs) as tasks:
+        async with tasks.batch() as batch:
+            batch.enqueue(jobs.note, "runs")
+            attempts_of(tasks).cancel([batch.id])
+        outcome = await ended(tasks, batch.id)
+        attempts_of(tasks).cancel([task_id := uuid.uuid4().hex])
+        await tasks._opened().storage.enqueue([tasks._sender.call(jobs.note, ("alone",), {}, PLAIN, task_id)])
+        await gone(tasks, task_id)
+    assert (outcome.state, outcome.done) == ("done", 1)
+    assert jobs.notes == ["runs", "alone"]
+
+
+def attempts_of(tasks: TaskProcessor) -> Attempts:
+    """What its worker runs."""
+    assert tasks._worker is not None
+    return tasks._worker._attempts
 
 
 async def test_queued_and_delayed_tasks_of_a_canceled_batch_never_run(settings: MakeSettings) -> None:

@@ -82,23 +82,24 @@ async def test_the_end_hook_is_told_of_a_cancel(settings: MakeSettings, proxy: P
 @pytest.mark.parametrize(
     "meant, repeated, known, left, told",
     [
-        ("done", False, True, 60, "stale"),  # refused at first: somebody else has it
-        ("done", True, True, 60, "done"),
-        ("done", True, True, -1, "stale"),  # it may have been taken back before
-        ("done", True, False, 60, "stale"),  # likewise, from a worker taken for dead
-        ("failed", True, True, -1, "failed"),  # whoever was first, it counts as a failure
-        ("failed", True, False, 60, "stale"),
-        ("canceled", True, True, 60, "canceled"),
-        ("released", True, True, 60, "released"),
+        ("done", False, "worker", 60, "stale"),  # refused at first: somebody else has it
+        ("done", True, "worker", 60, "done"),
+        ("done", True, "worker", -1, "stale"),  # it may have been taken back before
+        ("done", True, None, 60, "stale"),  # likewise, from a worker taken for dead
+        ("done", True, "worker2", 60, "stale"),  # likewise, though it goes on under another id
+        ("failed", True, "worker", -1, "failed"),  # whoever was first, it counts as a failure
+        ("failed", True, None, 60, "stale"),
+        ("canceled", True, "worker", 60, "canceled"),
+        ("released", True, "worker", 60, "released"),
     ],
 )
 async def test_what_a_stale_answer_means(
-    meant: Settled, *, repeated: bool, known: bool, left: float, told: Settled
+    meant: Settled, *, repeated: bool, known: str | None, left: float, told: Settled
 ) -> None:
     """What was handed in, if it was before, and nobody can have taken the attempt from this worker."""
     future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
     settlement = Settlement(id="id", token="worker:1", outcome="done")
     pending = Pending(settlement, future, meant=meant, ends_at=time.monotonic() + left)
     pending.repeated = repeated
-    pending.deliver("stale", worker_known=known)
+    pending.deliver("stale", known)
     assert await future == told
