@@ -48,13 +48,13 @@ class Seal:
     def close(self, task: NewTask, data: bytes, origin: str) -> bytes:
         """The payload, sealed with the first keys."""
         bound = _encode((task.tenant, task.call, task.topic or CALL, origin))
-        for name, cipher in self._ciphers.items():
+        if self._ciphers:
+            name, cipher = next(iter(self._ciphers.items()))
             nonce = os.urandom(NONCE)
             data = ENCRYPTED + name + nonce + cipher.encrypt(nonce, data, bound)
-            break
-        for name, key in self._signing.items():
+        if self._signing:
+            name, key = next(iter(self._signing.items()))
             data = SIGNED + name + _digest(key, bound, data) + data
-            break
         return data
 
     def open(self, attempt: Attempt) -> bytes:
