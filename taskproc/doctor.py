@@ -1,161 +1,67 @@
-"""Looks for what will lose or hold up tasks: how the server is set up, and what stands still."""
+"""Looks for what will lose or hold up tasks: how the server is set up, who may do what, and what stands still."""
 
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import logging
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
+from redis.crc import key_slot
 
-from taskproc.errors import ConfigurationError, TaskProcessorError
+from taskproc.address import Address, read_address
+from taskproc.errors import ConfigurationError, StorageUnavailable
+from taskproc.failure import one_line
+from taskproc.looking import Looking
+from taskproc.server_checks import About, Finding, Level, about_server, checked, is_replica, server_info
 
 if TYPE_CHECKING:
+    from taskproc.models import QueueInfo, WorkerInfo
     from taskproc.processor import TaskProcessor
+    from taskproc.settings import TaskProcessorSettings
     from taskproc.storage import Storage
 
-__all__ = ["Finding", "check_server", "examine", "worst"]
+__all__ = ["About", "Finding", "Level", "check_server", "examine", "worst"]
 
 logger = logging.getLogger(__name__)
 
-Level = Literal["ok", "advice", "warning", "error"]
-
 WORST_FIRST: tuple[Level, ...] = ("error", "warning", "advice")
-NEARLY_FULL = 0.9  # of maxmemory
-MOST_CLOCKS_DIFFER = 2.0  # seconds
-POLICY = "maxmemory-policy"
-
-Info = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    what: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.remedy}" if self.remedy else self.what
-
-
-async def examine_server(storage: Storage) -> list[Finding]:
-    """What the server says of itself; one round trip. It may be forbidden to ask."""
-    try:
-        info = _parsed(await storage.driver.command("INFO"))
-    except (ConfigurationError, RedisError):
-        return [Finding("advice", "the server's setup could not be looked at", "allow the user +info")]
-    return [*_about_version(info), *_about_memory(info), *_about_persistence(info), *_about_replication(info)]
+STUCK_AFTER = 120_000  # ms: twice as long as a dead producer's batch stays open, beside the time between two sweeps
+MOST_STUCK = 100  # of a kind that are counted
+MOST_QUEUES = 1_000  # that are looked at
+PAGE = 100  # of queues
+MOST_TOLD = 20  # queues, and hosts, that are told of one by one
+MEND = "workers do this every pushback_frequency: look whether one runs, and at its log"
 
 
 async def examine(processor: TaskProcessor, storage: Storage) -> list[Finding]:
-    """Everything, for a processor that is connected."""
-    findings = [*_about_programs(), *await examine_server(storage), *await _about_rights(storage)]
-    findings.append(await _about_clock(storage))
-    findings += [each async for each in _about_work(processor)]
-    return findings
-
-
-def _parsed(reply: bytes) -> Info:
-    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
-    return {name: value for name, colon, value in lines if colon}
-
-
-def _about_version(info: Info) -> Iterator[Finding]:
-    name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
-    version = info.get("valkey_version") or info.get("redis_version", "?")
-    yield Finding("ok", f"{name} {version}")
-
-
-def _about_memory(info: Info) -> Iterator[Finding]:
-    policy, limit = info.get("maxmemory_policy", "noeviction"), int(info.get("maxmemory", 0))
-    if policy.startswith("allkeys"):
-        remedy = "set maxmemory-policy noeviction: with this one the server deletes tasks when memory is short"
-        yield Finding("error" if limit else "warning", f"{POLICY} is {policy}", remedy)
-    used = int(info.get("used_memory", 0))
-    if limit and used > limit * NEARLY_FULL:
-        remedy = "give it more, or find out why so much is queued: when it is full, enqueues fail"
-        yield Finding("warning", f"memory is {used / limit:.0%} full", remedy)
-    elif limit:
-        yield Finding("ok", f"memory is {used / limit:.0%} full, policy {policy}")
-    else:
-        yield Finding("ok", f"memory has no limit of its own, policy {policy}")
-
-
-def _about_persistence(info: Info) -> Iterator[Finding]:
-    failed = [
-        name
-        for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-        if info.get(name, "ok") != "ok"
+    """Everything, for a processor that is connected. StorageUnavailable when the server goes away meanwhile."""
+    settings, info = processor.settings, await server_info(storage)
+    looking = Looking(storage)
+    return [
+        *_about_connection(settings.redis),
+        *_about_programs(),
+        *await about_server(storage, settings.redis, info),
+        *await checked("prefix", _about_prefix(storage)),
+        *([] if info is not None and is_replica(info) else await _about_rights(settings, storage)),
+        *await checked("workers", _about_workers(looking)),
+        *await checked("queues", _about_queues(looking)),
+        *await checked("stuck", _about_stuck(settings, storage, looking)),
     ]
-    if failed:
-        remedy = "look at its log and disk: what it accepts now is lost when it restarts"
-        yield Finding("error", f"the server cannot save ({', '.join(failed)})", remedy)
-    if info.get("aof_enabled") == "1":
-        yield Finding("ok", "appendonly is on")
-    else:
-        remedy = "set appendonly yes; with snapshots alone, or none, a restart loses what came since"
-        yield Finding("warning", "appendonly is off", remedy)
 
 
-def _about_replication(info: Info) -> Iterator[Finding]:
-    if info.get("role") == "slave":
-        remedy = "connect to the master, or to Sentinels by redis+sentinel://…"
-        yield Finding("error", "the server is a replica", remedy)
-    replicas = int(info.get("connected_slaves", 0))
-    if replicas and "min_slaves_good_slaves" not in info:
-        remedy = "set min-replicas-to-write 1, so that a master that was cut off takes no tasks that it will lose"
-        yield Finding("advice", f"it has {replicas} replicas, and accepts writes without them", remedy)
+async def check_server(settings: TaskProcessorSettings, storage: Storage) -> None:
+    """For a worker that starts: logs what is wrong with the server; ConfigurationError when it will delete tasks."""
+    for finding in await about_server(storage, settings.redis, await server_info(storage)):
+        if finding.level == "error" and finding.about == "eviction":
+            raise ConfigurationError(f"{finding}. No worker starts like this.")
+        if finding.level in ("warning", "error"):
+            logger.warning("%s", one_line(str(finding)))
 
 
-def _about_programs() -> Iterator[Finding]:
-    missing = [name for name in ("hiredis", "uvloop") if importlib.util.find_spec(name) is None]
-    if missing:
-        yield Finding("advice", f"{' and '.join(missing)} missing", "pip install 'taskproc[fast]' makes it faster")
-
-
-async def _about_rights(storage: Storage) -> list[Finding]:
-    try:
-        await storage.check_access()
-    except TaskProcessorError as error:
-        return [Finding("error", "a worker with this user cannot work", str(error))]
-    return [Finding("ok", "the user may do all that a worker does")]
-
-
-async def _about_clock(storage: Storage) -> Finding:
-    before = time.time()
-    seconds, micros = await storage.driver.command("TIME")
-    ahead = int(seconds) + int(micros) / 1_000_000 - (before + time.time()) / 2
-    if abs(ahead) <= MOST_CLOCKS_DIFFER:
-        return Finding("ok", "the clocks agree")
-    remedy = "set both by NTP: delays and schedules go by the server's"
-    return Finding("warning", f"the server's clock is {abs(ahead):.1f} s {'ahead' if ahead > 0 else 'behind'}", remedy)
-
-
-async def _about_work(processor: TaskProcessor) -> AsyncIterator[Finding]:
-    if await processor.is_paused():
-        yield Finding("warning", "everything is paused", "resume() goes on")
-    workers = await processor.get_workers()
-    served = {queue for worker in workers for queue in worker.queues}
-    if workers:
-        yield Finding("ok", f"workers: {len(workers)}")
-    else:
-        remedy = "start one: taskproc worker myapp:app, or add_task_processor_executor()"
-        yield Finding("warning", "no worker runs", remedy)
-    for queue in await processor.get_queues():
-        if queue.length and queue.name not in served:
-            remedy = f"let a worker serve it: queues=[…, {queue.name!r}]"
-            yield Finding("warning", f"{queue.length} tasks of queue {queue.name!r} wait for nobody", remedy)
-        if queue.deadletter:
-            remedy = "look at get_dead_tasks, then retry_dead_tasks or discard_dead_tasks"
-            yield Finding("advice", f"queue {queue.name!r} has {queue.deadletter} dead tasks", remedy)
-
-
-def worst(findings: list[Finding]) -> Level:
+def worst(findings: Iterable[Finding]) -> Level:
     """The level of the worst one."""
     found = {finding.level for finding in findings}
     for level in WORST_FIRST:
@@ -164,10 +70,196 @@ def worst(findings: list[Finding]) -> Level:
     return "ok"
 
 
-async def check_server(storage: Storage) -> None:
-    """For a worker that starts: logs what is wrong with the server; ConfigurationError when it will delete tasks."""
-    for finding in await examine_server(storage):
-        if finding.level == "error" and finding.what.startswith(POLICY):
-            raise ConfigurationError(f"{finding}. No worker starts like this.")
-        if finding.level in ("warning", "error"):
-            logger.warning("%s", finding)
+# The way to the server, and what this program has of its own
+
+
+def _about_connection(url: str) -> Iterator[Finding]:
+    if url.partition(":")[0] == "embedded":
+        yield Finding("ok", "connection", "connected to an embedded server")
+        return
+    address = read_address(url)
+    remote = any(_is_remote(host) for host, _ in address.hosts)
+    if remote and not _has_login(address):
+        remedy = "unless nobody else is on this network, use redis://user:password@host:6379/0"
+        yield Finding("warning", "connection", f"{address.shown} lets other machines in without a password", remedy)
+    if remote and not address.secure:
+        remedy = "unless nobody else is on this network, use rediss://user:password@host:6379/0"
+        yield Finding("advice", "connection", f"what is sent to {address.shown} is not encrypted", remedy)
+    if not remote or (_has_login(address) and address.secure):
+        yield Finding("ok", "connection", f"connected to {address.shown}")
+
+
+def _has_login(address: Address) -> bool:
+    return bool(address.login.get("password")) or "ssl_certfile" in address.tls
+
+
+def _is_remote(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+
+
+def _about_programs() -> Iterator[Finding]:
+    missing = [name for name in ("hiredis", "uvloop") if importlib.util.find_spec(name) is None]
+    if missing:
+        remedy = "pip install 'taskproc[fast]' makes it faster"
+        yield Finding("advice", "programs", f"{' and '.join(missing)} missing", remedy)
+    else:
+        yield Finding("ok", "programs", "hiredis and uvloop are installed")
+
+
+# What is ours
+
+
+async def _about_prefix(storage: Storage) -> AsyncIterator[Finding]:
+    try:
+        await storage.open_store()
+    except ConfigurationError as error:
+        yield Finding("error", "prefix", str(error))
+        return
+    slot = key_slot(storage.keys.meta.encode())
+    what = f"the data under {storage.keys.prefix!r} have the layout of this version, all in hash slot {slot}"
+    yield Finding("ok", "prefix", what)
+
+
+async def _about_rights(settings: TaskProcessorSettings, storage: Storage) -> list[Finding]:
+    level: Level = "error" if settings.use_hosted_service else "advice"
+    try:
+        await storage.check_access()
+    except ConfigurationError as error:
+        return [Finding(level, "rights", f"a worker with this user cannot work: {error}")]
+    except StorageUnavailable as error:
+        return [Finding("error", "rights", f"nothing can be written: {error}", "look at the server's log")]
+    return [Finding("ok", "rights", "the user may do all that a worker does")]
+
+
+async def _about_workers(looking: Looking) -> AsyncIterator[Finding]:
+    if await looking.is_paused():
+        yield Finding("warning", "queues", "everything is paused", "resume() goes on")
+    workers, alive = await _workers(looking)
+    if alive:
+        yield Finding("ok", "workers", f"workers that run: {len(alive)}")
+    else:
+        remedy = "start one: taskproc worker myapp:app, or add_task_processor_executor()"
+        yield Finding("warning", "workers", "no worker runs", remedy)
+    if dead := [worker for worker in workers if worker not in alive]:
+        held = sum(worker.running for worker in dead)
+        hosts = ", ".join(sorted({worker.host for worker in dead})[:MOST_TOLD])
+        remedy = "look why they ended; the others take over what they held, once one runs"
+        what = f"workers that have died: {len(dead)} ({hosts}), holding {_some(held, 'task', 'tasks')}"
+        yield Finding("advice" if alive else "warning", "workers", what, remedy)
+
+
+async def _workers(looking: Looking) -> tuple[list[WorkerInfo], list[WorkerInfo]]:
+    """All that are known, and those that live."""
+    now, workers = await looking.now(), await looking.workers()
+    return workers, [worker for worker in workers if worker.alive_until.timestamp() * 1000 > now]
+
+
+async def _about_queues(looking: Looking) -> AsyncIterator[Finding]:
+    queues, (_, alive) = await _queues(looking), await _workers(looking)
+    served = {queue for worker in alive for queue in worker.queues}
+    unserved = [queue for queue in queues if queue.name not in served and queue.length + queue.delayed]
+    for queue in unserved[:MOST_TOLD]:
+        remedy = f"let a worker serve it: queues=[…, {queue.name!r}]"
+        waiting = _some(queue.length + queue.delayed, "task waits", "tasks wait")
+        yield Finding("warning", "queues", f"no worker serves queue {queue.name!r}, where {waiting}", remedy)
+    if (more := len(unserved) - MOST_TOLD) > 0:
+        what = f"no worker serves {more} more queues, where tasks wait"
+        yield Finding("warning", "queues", what, "name them in the queues of a worker")
+    dead = [queue for queue in queues if queue.deadletter]
+    for queue in dead[:MOST_TOLD]:
+        remedy = "look at get_dead_tasks, then retry_dead_tasks or discard_dead_tasks"
+        what = f"queue {queue.name!r} has {_some(queue.deadletter, 'dead task', 'dead tasks')}"
+        yield Finding("advice", "queues", what, remedy)
+    if (more := len(dead) - MOST_TOLD) > 0:
+        yield Finding("advice", "queues", f"{more} more queues have dead tasks", "look at get_queues")
+    if len(queues) == MOST_QUEUES:
+        remedy = "queues are meant to be few: name tenants instead, as in on('mail[fair]', tenant=…)"
+        yield Finding(
+            "advice", "queues", f"there are {MOST_QUEUES} queues or more, and only these are looked at", remedy
+        )
+
+
+async def _queues(looking: Looking) -> list[QueueInfo]:
+    names: dict[str, None] = {}
+    async with aclosing(looking.queue_names()) as pages:
+        async for page in pages:
+            names.update(dict.fromkeys(page))
+            if len(names) >= MOST_QUEUES:
+                break
+    read = sorted(names)[:MOST_QUEUES]
+    return [queue for first in range(0, len(read), PAGE) for queue in await looking.queues(read[first : first + PAGE])]
+
+
+# What stands still
+
+
+async def _about_stuck(settings: TaskProcessorSettings, storage: Storage, looking: Looking) -> AsyncIterator[Finding]:
+    sweep = settings.pushback_frequency + settings.worker_timeout
+    late = await looking.now() - STUCK_AFTER - int(sweep.total_seconds() * 1000)
+    for finding in await _overdue(storage, await _queues(looking), late):
+        yield finding
+    for finding in await _batches(storage, late):
+        yield finding
+    async for finding in _schedules(storage, looking, late):
+        yield finding
+
+
+async def _overdue(storage: Storage, queues: Sequence[QueueInfo], late: int) -> list[Finding]:
+    """Attempts past their lease, and delayed tasks past their time, which nobody has seen to."""
+    expired = delayed = 0
+    for queue in queues:
+        if queue.running:
+            expired += len(await _older(storage, storage.keys.leased(queue.name), late))
+        if queue.delayed:
+            delayed += len(await _older(storage, storage.keys.delayed(queue.name), late))
+    found = [
+        (expired, _up_to_most(expired, "attempt has", "attempts have") + " long outrun the invisibility"),
+        (delayed, _up_to_most(delayed, "delayed task is", "delayed tasks are") + " long due"),
+    ]
+    return [Finding("warning", "stuck", what, MEND) for count, what in found if count]
+
+
+async def _batches(storage: Storage, late: int) -> list[Finding]:
+    """Those that nobody completes, and those whose cancel nobody carries out."""
+    keys, findings = storage.keys, list[Finding]()
+    if count := len(await _older(storage, keys.open, late)):
+        what = _up_to_most(count, "batch was", "batches were") + " never completed: the producer is gone"
+        remedy = "workers cancel such when they have run for a minute: look whether one runs, and at its log"
+        findings.append(Finding("warning", "stuck", what, remedy))
+    canceled = [id_.decode() for id_ in await _older(storage, keys.canceled, late)]
+    if count := sum([await storage.driver.command("ZCARD", f"{keys.batch(id_)}:chunks") > 0 for id_ in canceled]):
+        what = (
+            _up_to_most(count, "canceled batch has", "canceled batches have") + " queued tasks that are not yet counted"
+        )
+        findings.append(Finding("warning", "stuck", what, MEND))
+    return findings
+
+
+async def _schedules(storage: Storage, looking: Looking, late: int) -> AsyncIterator[Finding]:
+    """Those that should have started something, and those that nobody can start."""
+    remedy = "any running worker starts them: look whether one runs, and at its log"
+    overdue = len(await _older(storage, storage.keys.schedules, late))
+    if overdue and not await looking.is_paused():
+        what = _up_to_most(overdue, "schedule", "schedules") + " should have started something a while ago"
+        yield Finding("warning", "stuck", what, remedy)
+    elif (count := await storage.driver.command("ZCARD", storage.keys.schedules)) and not (await _workers(looking))[1]:
+        what = _some(count, "schedule", "schedules") + " will start nothing while no worker runs"
+        yield Finding("warning", "stuck", what, remedy)
+
+
+async def _older(storage: Storage, key: str, late: int) -> list[Any]:
+    """Members of an index that were due by then, the first MOST_STUCK."""
+    found: list[Any] = await storage.driver.command("ZRANGEBYSCORE", key, "-inf", late, "LIMIT", 0, MOST_STUCK)
+    return found
+
+
+def _up_to_most(count: int, one: str, many: str) -> str:
+    """Of what was counted only so far."""
+    return _some(count, one, many) if count < MOST_STUCK else f"{count} or more {many}"
+
+
+def _some(count: int, one: str, many: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count} {many}"

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Failure", "describe", "log_error", "message_of", "one_line", "type_of"]
+__all__ = ["Failure", "describe", "log_error", "message_of", "one_line", "type_of", "visible"]
 
 LONGEST_LOGGED = 300
 LONGEST_TYPE = 500
@@ -81,7 +81,12 @@ def _shorten(text: str, longest: int) -> str:
 
 def one_line(text: str) -> str:
     """Text for a log: bounded, and without line breaks or other control characters."""
-    return text[:LONGEST_LOGGED].encode("unicode_escape").decode()
+    return visible(text[:LONGEST_LOGGED])
+
+
+def visible(text: str) -> str:
+    """The text with its line breaks, control characters and what else cannot be seen spelled out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def log_error(logger: logging.Logger, error: BaseException, message: str, *args: object) -> None:
@@ -96,8 +101,4 @@ def log_error(logger: logging.Logger, error: BaseException, message: str, *args:
 
 
 def _quoted(text: str) -> str:
-    return "\n".join("  | " + "".join(map(_visible, line)) for line in text.split("\n"))
-
-
-def _visible(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+    return "\n".join(f"  | {visible(line)}" for line in text.split("\n"))

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from taskproc.errors import ConfigurationError
+from taskproc.failure import log_error
 
 __all__ = ["Exit", "Factory", "Scope", "Scopes", "as_scopes", "close_all", "factories"]
 
@@ -90,7 +91,7 @@ def _raise(failures: list[BaseException], error: BaseException | None) -> None:
     if cancellation is not None:
         for failure in failures:
             if not isinstance(failure, asyncio.CancelledError):
-                logger.error("closing the scope of a cancelled task failed", exc_info=failure)
+                log_error(logger, failure, "closing the scope of a cancelled task failed")
         if cancellation is error:
             return  # it goes on by itself
         raise cancellation

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from taskproc import TaskContext, TaskProcessor, current_task
+from taskproc import InvalidName, TaskContext, TaskProcessor, current_task
 from taskproc.attempts import Attempts
 from taskproc.processor import PLAIN
 from taskproc.records import Request, Settlement
@@ -211,6 +211,9 @@ async def test_cancel_may_be_repeated_but_not_come_late(settings: MakeSettings) 
         done = await tasks.enqueue_batch(None, "acme", lambda _: None)
         assert not await tasks.cancel_batch(done)
         assert not await tasks.cancel_batch("feed")
+        for name in ("", "two words", "a:b", "x" * 129):
+            with pytest.raises(InvalidName, match="tenant name"):
+                await tasks.cancel_batch(canceled, tenant=name)
         assert (await ended(tasks, done)).state == "done"
 
 

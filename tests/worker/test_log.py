@@ -6,9 +6,13 @@ import time
 
 import pytest
 
-from taskproc.failure import log_error
+from taskproc import StorageUnavailable
+from taskproc.failure import log_error, one_line
+from taskproc.scopes import close_all
 from taskproc.supervised import Duties
+from tests.conftest import MakeSettings
 from tests.kit import wait_until
+from tests.worker.kit import processor_of, running
 
 FORGED = "oh\n2030-01-01 00:00:00 CRITICAL root: all is lost\r\n\x1b[2Jgone\u2028\x85\x00"
 
@@ -96,3 +100,38 @@ async def test_duties_end_though_one_does_not_want_to() -> None:
     assert swallowed == 5
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await Duties({}).end()
+
+
+async def test_a_scope_that_does_not_close_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A service failed to close, in a task that was cancelled."""
+
+    def fail(*_details: object) -> None:
+        raise ValueError(FORGED)
+
+    await close_all([fail], asyncio.CancelledError())
+    first, *others = shown(caplog).split("\n")
+    assert first.endswith(" ERROR taskproc.scopes: closing the scope of a cancelled task failed")
+    assert [line for line in others if not line.startswith("  | ") or not line.isprintable()] == []
+    assert any("CRITICAL root: all is lost" in line for line in others)
+
+
+async def test_a_server_that_refuses_at_the_start_forges_no_line(
+    settings: MakeSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reply stands in the error, and the worker tries again."""
+    refusals = iter([StorageUnavailable(FORGED)])
+
+    async def refuse_once(*_: object) -> None:
+        for refusal in refusals:
+            raise refusal
+
+    monkeypatch.setattr("taskproc.processor.check_server", refuse_once)
+    async with processor_of(settings()) as tasks, running(tasks):
+        pass
+    [line] = [record.getMessage() for record in caplog.records if record.name == "taskproc.processor"]
+    assert line == r"oh\n2030-01-01 00:00:00 CRITICAL root: all is lost\r\n\x1b[2Jgone\u2028\x85\x00"
+
+
+def test_letters_of_all_scripts_stay_as_they_are() -> None:
+    """Only what cannot be seen is spelled out."""
+    assert one_line("Größe → 数\u202e\t") == r"Größe → 数\u202e\t"
