@@ -10,10 +10,11 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError, RedisError
 from redis.retry import Retry
 
 from taskproc.address import Address, read_address
-from taskproc.errors import ConfigurationError
+from taskproc.errors import ConfigurationError, TaskProcessorError
 from taskproc.links import SharedFind, link, link_in_thread
 from taskproc.servers import finder
 
@@ -43,6 +44,8 @@ class Connection:
         """The server, without credentials."""
         self.commands = self._client(address.max_connections or MOST_CONNECTIONS)
         """For commands that are answered at once."""
+        self._pulse = self._client(1)
+        self._asking: asyncio.Task[bool] | None = None
 
     def blocking(self) -> redis.asyncio.Redis:
         """A client with one connection, for commands that block."""
@@ -61,7 +64,28 @@ class Connection:
         }
         return redis.Redis.from_pool(redis.ConnectionPool(**options))
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether the server answers a PING in that time, on a connection that waits behind no others. Those who ask at
+        the same time share the answer.
+        """
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ping(seconds), name="taskproc ping")
+        return await asyncio.shield(self._asking)
+
+    async def _ping(self, seconds: float) -> bool:
+        try:
+            return bool(await send(self._pulse, seconds, "PING") == b"PONG")
+        except NoPermissionError:  # a user with few rights may not ask, but was answered
+            return True
+        except (RedisError, OSError, TaskProcessorError):
+            return False
+        finally:
+            self._asking = None
+
     async def close(self) -> None:
+        if self._asking is not None:
+            await asyncio.wait([self._asking])  # it is over within the time it was given
+        await self._pulse.aclose()
         await self.commands.aclose()
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.close)
@@ -113,11 +137,16 @@ class _Pool(redis.asyncio.ConnectionPool):
     async def get_connection(self, *_args: Any, **_options: Any) -> AbstractConnection:
         await self._turns.acquire()
         try:
-            connection: AbstractConnection = await _untyped(super()).get_connection()
-            return connection
+            connection: AbstractConnection = _untyped(self).get_available_connection()
         except BaseException:
             self._turns.release()
             raise
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:  # nobody got it: it was not reached, or the caller was cancelled
+            await self.release(connection)
+            raise
+        return connection
 
     async def release(self, connection: AbstractConnection) -> None:
         try:

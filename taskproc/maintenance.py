@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextvars import Context
 from datetime import timedelta
@@ -20,6 +21,7 @@ from taskproc.records import Attempt
 from taskproc.supervised import Duty, end
 
 if TYPE_CHECKING:
+    from taskproc.health import VitalSigns
     from taskproc.looking import Looking
     from taskproc.processor import TaskProcessor
     from taskproc.storage import Storage
@@ -34,7 +36,7 @@ MOST_REPORTS = 200  # hooks that are told of lost tasks at a time
 class Maintenance:
     """The duties of one worker."""
 
-    def __init__(self, processor: TaskProcessor, storage: Storage, looking: Looking) -> None:
+    def __init__(self, processor: TaskProcessor, storage: Storage, looking: Looking, signs: VitalSigns) -> None:
         self._looking = looking
         self._processor = processor
         self._storage = storage
@@ -42,10 +44,12 @@ class Maintenance:
         self._timeout = int(self._settings.worker_timeout.total_seconds() * 1000)
         self._sweep = timedelta(milliseconds=min(self._timeout / 6, 1000))
         self._reports: set[asyncio.Task[None]] = set()
+        self._signs = signs
 
     def duties(self) -> dict[str, Duty]:
         """Each duty by name, to be run again and again."""
         settings = self._settings
+        self._signs.swept_at = time.monotonic()
         return {
             "take-back": self._every(self._sweep, self._take_back),
             "push-back": self._every(settings.pushback_frequency, self._push_back),
@@ -68,6 +72,7 @@ class Maintenance:
                 self._report_lost(attempt)
         while await self._tend(settings.queues):
             pass
+        self._signs.swept_at = time.monotonic()
 
     async def _tend(self, queues: Sequence[str]) -> bool:
         settings = self._settings
@@ -81,7 +86,8 @@ class Maintenance:
     def _report_lost(self, attempt: Attempt) -> None:
         """Tells the log, and the hook: beside this duty, which has to go on whatever the hook does."""
         id_, call = one_line(attempt.id), one_line(attempt.call)
-        logger.error("task %s (%s) was dead-lettered: its workers died while they ran it", id_, call)
+        said = "task %s (%s) was dead-lettered: its workers died while they ran it"
+        logger.error(said, id_, call, extra=attempt.log_fields)
         if self._settings.on_task_error is None:
             return
         if len(self._reports) >= MOST_REPORTS:

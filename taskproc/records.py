@@ -8,6 +8,8 @@ from typing import Literal
 import msgspec
 from msgspec import field
 
+from taskproc.failure import one_line
+
 __all__ = [
     "CALL",
     "Attempt",
@@ -45,6 +47,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     awaited: str | None = field(name="w", default=None)
     wait: int | None = field(name="y", default=None)
     wait_until: int | None = field(name="z", default=None)
+    trace: str | None = field(name="j", default=None)
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -139,6 +142,8 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
     data: bytes = b""
     topic: str = field(name="p", default=CALL)
     enqueued_at: int = field(name="e")
+    ready_since: int | None = field(name="r", default=None)
+    """If that is not when it was enqueued."""
     retries: int = field(name="n")
     invisibility: int = field(name="i")
     failures: int = field(name="f", default=0)
@@ -147,6 +152,9 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
     scheduled_for: int | None = field(name="m", default=None)
     unknown_since: int | None = field(name="u", default=None)
     unique: bool = field(name="g", default=False)
+    damaged: bool = False
+    """The record could not be read: what it says to do is not known."""
+    trace: str | None = field(name="j", default=None)
     token: str = ""
 
     @property
@@ -169,6 +177,17 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
         if colon:
             return schedule + colon
         return f"{self.batch_id}." if self.batch_id else self.id
+
+    @property
+    def log_fields(self) -> dict[str, str | None]:
+        """Which task this is, for log records."""
+        return {
+            "task_id": one_line(self.id),
+            "batch_id": self.batch_id and one_line(self.batch_id),
+            "tenant": one_line(self.tenant),
+            "queue": one_line(self.queue),
+            "call": one_line(self.call),
+        }
 
     @property
     def attempt(self) -> int:
@@ -210,11 +229,11 @@ def attempts_from(rows: Sequence[bytes], token: str) -> list[Attempt]:
 
 
 def _damaged(record: bytes) -> Attempt | None:
-    """What can be read of a record that cannot be read: without a name to call it becomes a dead letter. None if the
+    """What can be read of a record that cannot be read: it becomes a dead letter, and nothing is called. None if the
     id, that only somebody else can have written, is no text: nothing can be said of it, and its lease runs out.
     """
     try:
         id_ = _read_id(record).id
     except (msgspec.MsgspecError, ValueError):
         return None
-    return Attempt(id=id_, queue="", tenant="", call="", enqueued_at=0, retries=0, invisibility=60_000)
+    return Attempt(id=id_, queue="", tenant="", call="", enqueued_at=0, retries=0, invisibility=60_000, damaged=True)

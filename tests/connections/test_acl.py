@@ -68,12 +68,16 @@ async def _produce(processor: TaskProcessor) -> list[str]:
     delayed = await processor.on(delay=timedelta(hours=1)).enqueue(succeed)
     assert await processor.cancel_task(await processor.enqueue_task(QUEUES[1], None, TaskData(topic="t", data=b"")))
     await processor.pause()
+    await processor.pause(tenant="default", until=timedelta(hours=1))
     await processor.upsert_schedule(ScheduleData(id="s", cron="0 0 1 1 *"), succeed)
+    assert await processor.pause_schedule("s")
     assert await processor.trigger_schedule("s")
     assert await processor.cancel_schedule("s")
     assert await processor.cancel_batch(big.id)
     assert await processor.cancel_task(delayed)
     await processor.resume()
+    await processor.resume(tenant="default")
+    await processor.record_act("resume", "*")
     fair = processor.on(QUEUES[1])
     return [await fair.enqueue(succeed), await processor.enqueue(succeed), await processor.enqueue(fail)]
 
@@ -98,6 +102,8 @@ async def _look(processor: TaskProcessor, ids: list[str]) -> None:
     await processor.get_tenants()
     await processor.get_workers()
     await processor.is_paused()
+    await processor.get_pauses()
+    await processor.get_audit()
 
 
 async def _drain(processor: TaskProcessor, id_: str) -> None:
@@ -143,7 +149,7 @@ async def test_reader_cannot_change_anything(settings: MakeSettings, client: red
 async def test_producer_cannot_work(settings: MakeSettings, client: redis.Redis) -> None:
     """A worker that lacks rights does not start; all commands that it lacks are named."""
     async with _as("producer", settings, client) as producer:
-        with pytest.raises(ConfigurationError, match=r": hgetall, lpop, lpush, smembers, srandmember\. Give it"):
+        with pytest.raises(ConfigurationError, match=r": expire, hlen, lpop, lpush, smembers\. Give it"):
             await producer.run()
 
 

@@ -20,12 +20,14 @@ COMMANDS = {
     "EVAL": (2, 6),
     "EVALSHA": (2, 6),
     "EXISTS": (1, 0),  # with several keys: 3.0
+    "EXPIRE": (1, 0),
     "HDEL": (2, 0),
     "HELLO": (6, 0),
     "HEXISTS": (2, 0),
     "HGET": (2, 0),
     "HGETALL": (2, 0),
     "HINCRBY": (2, 0),
+    "HLEN": (2, 0),
     "HMGET": (2, 0),
     "HSET": (2, 0),  # with several fields: 4.0
     "LLEN": (1, 0),

@@ -1,12 +1,15 @@
 """What worker processes run: functions that leave a line in a journal for all that happens to them."""
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
 import time
 from pathlib import Path
 
 from taskproc import TaskContext, TaskProcessor, TaskProcessorSettings, background, current_task
+from tests.kit.clocks import set_wall_clock
 
 JOURNAL = "TEST_JOURNAL"
 """The environment variable that names the journal's file."""
@@ -69,6 +72,23 @@ async def block(name: str, seconds: float) -> None:
     note("begins", name)
     time.sleep(seconds)
     note("ends", name)
+
+
+@background
+def hold_gil(name: str, seconds: float) -> None:
+    """Lets no other thread of its process run, as some code in C does; but only the first time."""
+    note("begins", name)
+    with contextlib.suppress(FileExistsError):
+        Path(os.environ[JOURNAL] + ".held").touch(exist_ok=False)
+        ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+    note("ends", name)
+
+
+@background
+async def set_clock(name: str, ahead: float) -> None:
+    """Sets the wall clock of its process."""
+    set_wall_clock(ahead)
+    note("set", name)
 
 
 @background

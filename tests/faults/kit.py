@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import cast
 
 from taskproc import TaskProcessor, TaskProcessorSettings
+from taskproc.connection import connect
+from taskproc.records import Request
 from taskproc.scripts import scripts
+from taskproc.storage import Storage
 from tests.faults.jobs import JOURNAL
 from tests.kit import Process, process, wait_until
 
@@ -69,6 +72,20 @@ def _text(value: object) -> str:
     if isinstance(value, timedelta):
         return str(value.total_seconds())
     return ",".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
+
+
+async def lose(made: TaskProcessorSettings, worker: str, queue: str, count: int = 1) -> None:
+    """Lets a worker fetch so many tasks of this queue, and die."""
+    connection = await connect(made)
+    try:
+        storage = Storage(connection, made.prefix, 5)
+        about = {"host": "dead", "pid": 1, "queues": queue, "slots": count, "version": "0"}
+        await storage.register(worker, 5_000, about)
+        request = Request(worker=worker, nonce=1, known=0, slots=count, queues=[queue], max_recoveries=1)
+        assert len((await storage.exchange(request, [])).fetched) == count
+        await storage.beat(worker, 1)
+    finally:
+        await connection.close()
 
 
 async def workers(processor: TaskProcessor, count: int, seconds: float = 15) -> None:

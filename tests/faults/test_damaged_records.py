@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 import redis
 
-from taskproc import InvalidName, TaskProcessor
+from taskproc import InvalidName, TaskContext, TaskData, TaskProcessor
 from tests.conftest import MakeSettings
+from tests.kit import wait_until
 from tests.worker.kit import Jobs, died, processor_of, running
 
 NOT_UTF8 = b"\xff\xfe"
@@ -43,6 +44,36 @@ async def test_a_damaged_task_is_a_dead_letter(
             assert await tasks.explain(ids[3])
             assert await tasks.discard_dead_tasks("default") == 1
     assert sorted(jobs.notes) == sorted(str(number) for number in range(8) if number != 3)
+
+
+@pytest.mark.parametrize("field", ["t", "c", "p"])
+async def test_ones_own_execute_is_not_called_for_what_cannot_be_read(
+    settings: MakeSettings, client: redis.Redis, prefix: str, field: str
+) -> None:
+    """Nobody knows what it says to do: it is a dead letter, and the hooks are told why."""
+    seen: list[bytes] = []
+    told: list[str] = []
+
+    async def execute(ctx: TaskContext) -> None:
+        seen.append(ctx.data)
+
+    def error(_ctx: TaskContext, error: BaseException) -> None:
+        told.append(type(error).__name__)
+
+    async with processor_of(settings(on_task_error=error)) as tasks:
+        tasks.execute = execute
+        ids = [await tasks.enqueue_task(None, None, TaskData("resize", b"%d" % number)) for number in range(3)]
+        client.hset(f"{prefix}:task:{ids[1]}", field, NOT_UTF8)
+        async with running(tasks):
+            letter = await died(tasks, ids[1])
+            await wait_until(lambda: len(seen) == 2)
+        assert await tasks.discard_dead_tasks("default") == 1
+    assert (letter.error_type, letter.error_message) == (
+        "taskproc.errors.MalformedTask",
+        "its record in Redis is damaged",
+    )
+    assert sorted(seen) == [b"0", b"2"]
+    assert told == ["MalformedTask"]
 
 
 @pytest.mark.parametrize("kind", ["a string", "a list"])

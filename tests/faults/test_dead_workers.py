@@ -9,8 +9,8 @@ import pytest
 from taskproc import TaskProcessor
 from tests.conftest import MakeSettings
 from tests.faults import jobs
-from tests.faults.kit import SECOND, Journal, worker, workers
-from tests.kit import wait_until
+from tests.faults.kit import SECOND, Journal, sha, worker, workers
+from tests.kit import Proxy, Server, wait_until
 from tests.worker.kit import ended
 
 HOUR = timedelta(hours=1)
@@ -112,6 +112,55 @@ async def test_a_blocked_event_loop_is_not_taken_for_dead(settings: MakeSettings
             for each in (first, second):
                 each.terminate()
     assert (len(journal.events("begins")), len(journal.events("ends"))) == (1, 1)
+
+
+async def test_code_that_lets_no_thread_run_is_taken_for_dead(settings: MakeSettings, journal: Journal) -> None:
+    """Not even the heartbeat's: its task runs elsewhere too, and counts once, whoever hands it in."""
+    made = settings(worker_timeout=SECOND, max_workers=4)
+    async with TaskProcessor(made) as tasks:
+        with worker(made, journal) as first, worker(made, journal) as second:
+            await workers(tasks, 2)
+            async with tasks.batch() as batch:
+                batch.enqueue(jobs.hold_gil, "holds", 4)
+                for number in range(4):
+                    batch.enqueue(jobs.sleep, str(number), 0.2)
+                batch.continue_with(jobs.run, "continuation")
+            outcome = await ended(tasks, batch.id, 20)
+            await journal.noted("run:1", 1)
+            await wait_until(lambda: journal.count("ends")["holds"] == 2)
+            await workers(tasks, 2)
+            assert await tasks.get_batch(batch.id) == outcome
+            for each in (first, second):
+                assert each.terminate() == 0
+    assert (outcome.done, outcome.failed, outcome.total) == (5, 0, 5)
+    assert journal.count("begins")["holds"] == 2
+    assert len(journal.events("run:1")) == 1
+
+
+async def test_a_worker_that_dies_before_it_learns_what_it_fetched(
+    settings: MakeSettings, server: Server, journal: Journal
+) -> None:
+    """The answer to its fetch never came: the tasks are leased to it, and another worker runs them soon."""
+    made = settings(worker_timeout=SECOND, invisibility=HOUR, retries=1)
+    async with TaskProcessor(made) as tasks:
+        with Proxy(server.port) as proxy:
+            with worker(made.model_copy(update={"redis": proxy.url}), journal) as first:
+                await workers(tasks, 1)
+                proxy.silence(sha("exchange"), 10)
+                async with tasks.batch() as batch:
+                    for number in range(5):
+                        batch.enqueue(jobs.run, str(number))
+                await wait_until(lambda: _are_leased(tasks, 5), what="leases of a worker that knows of none")
+                first.kill()
+            with worker(made, journal) as second:
+                outcome = await ended(tasks, batch.id)
+                second.terminate()
+    assert (outcome.done, outcome.total) == (5, 5)
+    assert journal.count("run:1") == {str(number): 1 for number in range(5)}
+
+
+async def _are_leased(tasks: TaskProcessor, count: int) -> bool:
+    return (await tasks.get_queue("default")).running == count
 
 
 @pytest.mark.slow

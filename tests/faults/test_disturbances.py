@@ -9,7 +9,7 @@ import redis
 from taskproc import TaskProcessor
 from tests.conftest import MakeSettings
 from tests.faults.kit import meanwhile
-from tests.worker.kit import Jobs, ended, processor_of, working
+from tests.worker.kit import Jobs, ended, working
 
 
 async def load(tasks: TaskProcessor, jobs: Jobs, count: int) -> list[str]:
@@ -61,26 +61,3 @@ async def test_connections_are_cut_again_and_again(settings: MakeSettings, clien
 
     async with meanwhile(cut, every=0.05):
         await run_under_load(settings, jobs, 1_500)
-
-
-async def test_cancelled_calls_do_not_mix_up_replies(settings: MakeSettings) -> None:
-    """Calls that are cancelled while they wait for their reply leave no connection behind that answers with it."""
-    jobs = Jobs()
-    async with processor_of(settings(), jobs) as tasks:
-        ids = [await tasks.enqueue(jobs.note, str(number)) for number in range(20)]
-
-        async def look(number: int) -> None:
-            task = await tasks.get_task(ids[number % 20])
-            assert task is not None
-            assert task.task_id == ids[number % 20]
-
-        for number in range(300):
-            calls = [asyncio.create_task(look(number + each)) for each in range(5)]
-            for _ in range(number % 7):
-                await asyncio.sleep(0)
-            calls[0].cancel()
-            calls[3].cancel()
-            results = await asyncio.gather(*calls, return_exceptions=True)
-            assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
-        for task_id in ids:
-            await tasks.cancel_task(task_id)

@@ -7,11 +7,9 @@ from datetime import timedelta
 import pytest
 import redis
 
-from taskproc import TaskContext, TaskProcessor, TaskProcessorSettings, current_task
-from taskproc.connection import connect
-from taskproc.records import Request
-from taskproc.storage import Storage
+from taskproc import TaskContext, TaskProcessor, current_task
 from tests.conftest import MakeSettings
+from tests.faults.kit import lose
 from tests.kit import wait_until
 from tests.worker.kit import MS, Jobs, died, gone, processor_of, running, working
 
@@ -71,20 +69,6 @@ async def test_what_cancels_a_duty_while_the_worker_ends_begins_nothing(settings
 
 
 # Hooks that are told of lost tasks
-
-
-async def lose(made: TaskProcessorSettings, worker: str, queue: str) -> None:
-    """Lets a worker fetch a task of this queue, and die."""
-    connection = await connect(made)
-    try:
-        storage = Storage(connection, made.prefix, 5)
-        about = {"host": "dead", "pid": 1, "queues": queue, "slots": 1, "version": "0"}
-        await storage.register(worker, 5_000, about)
-        request = Request(worker=worker, nonce=1, known=0, slots=1, queues=[queue], max_recoveries=1)
-        assert len((await storage.exchange(request, [])).fetched) == 1
-        await storage.beat(worker, 1)
-    finally:
-        await connection.close()
 
 
 class Swallowing:

@@ -1,17 +1,18 @@
 """A request is carried out and its reply lost: whatever is repeated then, everything happens once."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
-from taskproc import Batch, TaskContext, TaskProcessor, TaskProcessorSettings
+from taskproc import Batch, ScheduleData, TaskContext, TaskProcessor, TaskProcessorSettings
 from taskproc.scripts import scripts
 from tests.conftest import MakeSettings
-from tests.faults.kit import sha
+from tests.faults.kit import lose, sha
 from tests.kit import Proxy, Server, wait_until
-from tests.worker.kit import MS, Jobs, ended, gone, processor_of, running, working
+from tests.worker.kit import MS, Jobs, died, ended, gone, processor_of, running, working
 
 
 @pytest.fixture
@@ -177,3 +178,111 @@ async def test_lost_heartbeats(settings: MakeSettings, proxy: Proxy) -> None:
         jobs.go_on.set()
         await gone(tasks, task_id)
     assert jobs.notes == ["task begins", "task ends"]
+
+
+async def test_a_lost_answer_about_lost_tasks(settings: MakeSettings, proxy: Proxy) -> None:
+    """Whoever takes them back learns of them though it had to ask twice: the hook is told once of each."""
+    jobs, told = Jobs(), list[str]()
+
+    def error(ctx: TaskContext, error: BaseException) -> None:
+        told.append(f"{type(error).__name__} {ctx.call.rpartition('.')[2]} {ctx.task_id}")
+
+    made = settings(worker_timeout=timedelta(seconds=1), max_recoveries=1, on_task_error=error)
+    async with processor_of(through(proxy, made), jobs) as tasks:
+        ids = [await tasks.on("elsewhere").enqueue(jobs.note, "never") for _ in range(3)]
+        async with running(tasks):
+            await lose(made, "dead", "elsewhere", 3)
+            async with losing(proxy, reap=1):
+                for id_ in ids:
+                    assert (await died(tasks, id_)).error_type == "WorkerLost"
+            await wait_until(lambda: len(told) >= 3)
+            await asyncio.sleep(0.5)
+        assert await tasks.discard_dead_tasks("elsewhere") == 3
+    assert sorted(told) == sorted(f"WorkerLost note {id_}" for id_ in ids)
+
+
+async def test_lost_answers_to_maintenance(settings: MakeSettings, proxy: Proxy) -> None:
+    """Due tasks start, ended batches and unused queues are cleaned up, and a canceled batch ends, once all the same."""
+    jobs = Jobs()
+    often = dict.fromkeys(("pushback_frequency", "clean_up_frequency", "base_frequency"), 100 * MS)
+    made = through(proxy, settings(**often, retention=500 * MS))
+    scripts_ = dict.fromkeys(("tend", "canceled", "cancel_abandoned", "clean_up", "forget_queue"), 3)
+    async with processor_of(made, jobs) as tasks:
+        async with tasks.batch("elsewhere") as batch:
+            for number in range(5):
+                batch.enqueue(jobs.note, str(number))
+        late = await tasks.on("elsewhere", delay=300 * MS).enqueue(jobs.note, "late")
+        async with losing(proxy, **scripts_), running(tasks):
+            await tasks.cancel_batch(batch.id)
+            outcome = await ended(tasks, batch.id)
+            await wait_until(lambda: _is(tasks, late, "ready"), what="a due task")
+            await wait_until(lambda: _is_cleaned_up(tasks, batch.id), what="the end of the retention")
+            assert await tasks.cancel_task(late)
+            await wait_until(lambda: _knows(tasks, {"default"}), what="a queue that is forgotten")
+    assert (outcome.state, outcome.canceled) == ("canceled", 5)
+    assert jobs.notes == []
+
+
+async def _is(tasks: TaskProcessor, task_id: str, state: str) -> bool:
+    task = await tasks.get_task(task_id)
+    return task is not None and task.state == state
+
+
+async def _is_cleaned_up(tasks: TaskProcessor, batch_id: str) -> bool:
+    return await tasks.get_batch(batch_id) is None
+
+
+async def _knows(tasks: TaskProcessor, names: set[str]) -> bool:
+    return {queue.name for queue in await tasks.get_queues()} <= names
+
+
+async def test_lost_words_about_schedules(settings: MakeSettings, proxy: Proxy) -> None:
+    """Added, fired, triggered and removed once each, though every request is sent twice."""
+    jobs, instants = Jobs(), list[object]()
+
+    def start(ctx: TaskContext) -> None:
+        instants.append(ctx.scheduled_for)
+
+    made = through(proxy, settings(use_cron_seconds=True, on_task_start=start))
+    async with working(made, jobs) as tasks:
+        async with losing(proxy, upsert_schedule=1):
+            await tasks.upsert_schedule(ScheduleData(id="s", cron="* * * * * *"), jobs.note, "cycle")
+        async with losing(proxy, fire_schedule=2):
+            await wait_until(lambda: len(jobs.notes) >= 2)
+        async with losing(proxy, cancel_schedule=1):
+            assert await tasks.cancel_schedule("s")
+        await asyncio.sleep(0.1)
+        assert len(instants) == len(set(instants)) == len(jobs.notes)
+        await tasks.upsert_schedule(ScheduleData(id="t", cron="0 0 0 1 1 *"), jobs.note, "triggered")
+        async with losing(proxy, trigger_schedule=1):
+            assert await tasks.trigger_schedule("t")
+        await jobs.noted("triggered")
+        await tasks.cancel_schedule("t")
+    assert jobs.notes.count("triggered") == 1
+
+
+async def test_a_lost_cancel_of_one_task(settings: MakeSettings, proxy: Proxy) -> None:
+    """True, whether it waits or runs."""
+    jobs = Jobs()
+    async with working(through(proxy, settings(max_workers=1)), jobs) as tasks:
+        runs = await tasks.enqueue(jobs.wait, "runs")
+        await jobs.noted("runs begins")
+        waits = await tasks.enqueue(jobs.note, "waits")
+        for id_ in (waits, runs):
+            async with losing(proxy, cancel_task=1):
+                assert await tasks.cancel_task(id_)
+        await gone(tasks, runs)
+    assert jobs.notes == ["runs begins", "runs cancelled"]
+
+
+async def test_a_lost_pass_on_of_a_token(settings: MakeSettings, proxy: Proxy) -> None:
+    """A worker that is full gives its token to another: sent twice, it wakes one for nothing, and that is all."""
+    jobs = Jobs()
+    made = settings(max_workers=1, base_frequency=timedelta(minutes=1))
+    async with working(made, jobs) as tasks:
+        async with losing(proxy, wake=1), processor_of(through(proxy, settings()), jobs) as other:
+            assert other._open is not None
+            await other._open.storage.wake("default")
+        task_id = await tasks.enqueue(jobs.note, "task")
+        await gone(tasks, task_id)
+    assert jobs.notes == ["task"]

@@ -27,11 +27,17 @@ def _rests(client: redis.Redis, prefix: str, name: re.Match[str]) -> bool:
     return state == b"x" or (state == b"h" and _has_ended(client, prefix, name))
 
 
+def _expires(client: redis.Redis, prefix: str, name: re.Match[str]) -> bool:
+    return client.ttl(f"{prefix}:{name[0]}") > 0
+
+
 KEPT = (
     Kept(name="meta", why="the schema, and whether the system is paused"),
     Kept(name="queues", why="names that were used"),
     Kept(name="tenants", why="names that were used"),
+    Kept(name="audit", why="the last acts, for ever"),
     Kept(name="done", why="requests of the last minute that leave no other trace"),
+    Kept(name=r"statistics:\d+:\d+", why="what was done, for three days at most", still=_expires),
     Kept(name="ended", why="ended batches, until their retention"),
     Kept(name="batches:[^:]+", why="ended batches, until their retention"),
     Kept(name="batch:(?P<batch>[^:]+)(:chunks|:then)?", why="an ended batch, until its retention", still=_has_ended),

@@ -1,33 +1,42 @@
-"""A proxy between a client and its server that loses replies, falls silent or cuts connections when told to."""
+"""A proxy between client and server that loses, cuts, delays and forges replies, or falls silent, when told to."""
 
 import asyncio
 import contextlib
-import hashlib
+import random
 import socket
 import ssl
 import struct
 import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Self
+from typing import Literal, Self
+
+from tests.kit.wire import at_time, is_message, names_of, read_command, read_reply, written
 
 _HOST = "127.0.0.1"
-_CHUNK = 65_536
+
+Fate = Literal["pass", "drop", "cut", "silence"]
+"""What is to become of a reply."""
 
 
 class Proxy:
     """Passes everything on to a server on loopback, until told otherwise.
 
     It has a thread and an event loop of its own, so that it works on while a test's loop is blocked; its methods may
-    be called from anywhere and have taken effect when they return.
+    be called from anywhere and have taken effect when they return. A command is named by its name, a script by its SHA.
     """
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.server_port = port
         self._tls = tls
         self.port = 0
-        self.dropped = 0
-        self._drops: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+        self._plans: dict[str, tuple[Fate | bytes, int]] = {}
         self._delay = 0.0
+        self._pieces: tuple[int, random.Random] | None = None
+        self._clock = 0.0
+        self._messages = True
         self._connections: set[_Connection] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
@@ -42,13 +51,58 @@ class Proxy:
         """How many clients are connected."""
         return len(self._connections)
 
-    def drop_reply(self, command: str, times: int = 1) -> None:
-        """Lets the next `times` commands with this name, or scripts with this SHA, be executed, and loses the reply.
+    @property
+    def dropped(self) -> int:
+        """How many replies were lost."""
+        return self._counts["drop"]
 
-        The client's connection is reset once the server has executed the command. Replies to commands that the
-        client had sent before on the same connection, and not yet seen, are lost with it. `dropped` counts.
-        """
-        self._call(lambda: self._drops.update({command.upper(): times}))
+    @property
+    def cut(self) -> int:
+        """How many replies were cut in half."""
+        return self._counts["cut"]
+
+    @property
+    def silenced(self) -> int:
+        """How many connections fell silent."""
+        return self._counts["silence"]
+
+    @property
+    def answered(self) -> int:
+        """How many commands were answered in place of the server."""
+        return self._counts["answer"]
+
+    @property
+    def messages_dropped(self) -> int:
+        """How many messages did not reach their subscriber."""
+        return self._counts["message"]
+
+    def drop_reply(self, command: str, times: int = 1) -> None:
+        """Lets the next `times` of these commands be executed, loses their replies and resets their connections."""
+        self._plan(command, "drop", times)
+
+    def cut_reply(self, command: str, times: int = 1) -> None:
+        """Likewise, but the client gets the first half of each reply, and then the end of the connection."""
+        self._plan(command, "cut", times)
+
+    def silence(self, command: str, times: int = 1) -> None:
+        """Likewise, but the client gets neither the reply nor the end of the connection, which stays silent."""
+        self._plan(command, "silence", times)
+
+    def answer(self, command: str, reply: str, times: int = 1) -> None:
+        """Answers the next `times` of these commands itself, as in `-LOADING not yet`; the server never sees them."""
+        self._plan(command, reply.encode() + b"\r\n", times)
+
+    def split(self, most: int, seed: int = 0) -> None:
+        """Sends replies on in pieces of 1 to `most` bytes; 0 ends it."""
+        self._call(lambda: setattr(self, "_pieces", (most, random.Random(seed)) if most else None))
+
+    def drop_messages(self, *, drop: bool = True) -> None:
+        """Keeps what is published from subscribers, who stay subscribed."""
+        self._call(lambda: setattr(self, "_messages", not drop))
+
+    def set_clock(self, ahead: float) -> None:
+        """Lets scripts think that the server's clock is so many seconds ahead, or behind if negative."""
+        self._call(lambda: setattr(self, "_clock", ahead))
 
     def delay(self, milliseconds: float) -> None:
         """Holds each reply back for so long; 0 ends it."""
@@ -104,6 +158,9 @@ class Proxy:
             await _close(writer)
             self._connections.discard(connection)
 
+    def _plan(self, command: str, fate: Fate | bytes, times: int) -> None:
+        self._call(lambda: self._plans.update({command.upper(): (fate, times)}))
+
     def _abort_all(self) -> None:
         for connection in self._connections:
             connection.abort()
@@ -125,13 +182,41 @@ class Proxy:
         await asyncio.sleep(self._delay)
         await self._open.wait()
 
-    def shall_drop(self, words: list[bytes]) -> bool:
-        """Whether the reply to this command is to be lost; counted down."""
-        for name in _names(words):
-            if self._drops.get(name):
-                self._drops[name] -= 1
-                return True
+    def fate_of(self, words: list[bytes]) -> Fate | bytes:
+        """What is to become of the reply to this command, or what to reply at once; counted down."""
+        for name in names_of(words):
+            fate, left = self._plans.get(name, ("pass", 0))
+            if left:
+                self._plans[name] = fate, left - 1
+                return fate
+        return "pass"
+
+    def told_time(self, words: list[bytes]) -> list[bytes]:
+        """The command as the server is to see it."""
+        return at_time(words, lambda: time.time() + self._clock) if self._clock else words
+
+    def lets_through(self, reply: bytes) -> bool:
+        """Whether a subscriber may get this."""
+        if self._messages or not is_message(reply):
+            return True
+        self.count("message")
         return False
+
+    def pieces_of(self, reply: bytes) -> list[bytes]:
+        """The reply, in the pieces in which it is to be sent."""
+        if self._pieces is None:
+            return [reply]
+        most, chance = self._pieces
+        pieces: list[bytes] = []
+        while reply:
+            size = chance.randint(1, most)
+            pieces.append(reply[:size])
+            reply = reply[size:]
+        return pieces
+
+    def count(self, what: str) -> None:
+        """Notes that it has happened."""
+        self._counts[what] += 1
 
 
 class _Connection:
@@ -142,7 +227,8 @@ class _Connection:
         self._reader = reader
         self._writer = writer
         self._server: asyncio.StreamWriter | None = None
-        self._dropping = False
+        self._fates: deque[Fate] = deque()
+        self._subscribed = False
 
     def abort(self) -> None:
         """Resets the client's connection, and the one to the server."""
@@ -175,49 +261,47 @@ class _Connection:
 
     async def _requests(self, server: asyncio.StreamWriter) -> None:
         while True:
-            raw, words = await _read_command(self._reader)
+            words = await read_command(self._reader)
             await self._proxy.may_pass()
-            if self._proxy.shall_drop(words):
-                self._dropping = True
-            server.write(raw)
+            fate = self._proxy.fate_of(words)
+            if isinstance(fate, bytes):  # clients here wait for each reply, so that none is under way
+                self._proxy.count("answer")
+                self._writer.write(fate)
+                await self._writer.drain()
+                continue
+            self._subscribed = self._subscribed or words[0].upper() == b"SUBSCRIBE"
+            self._fates.append(fate)
+            server.write(written(self._proxy.told_time(words)))
             await server.drain()
 
     async def _replies(self, server: asyncio.StreamReader, requests: asyncio.StreamWriter) -> None:
-        while data := await server.read(_CHUNK):
-            if self._dropping:
+        while True:
+            reply = await read_reply(server)
+            fate: Fate = self._fates.popleft() if self._fates and not self._subscribed else "pass"
+            if fate == "silence":
+                self._proxy.count(fate)
+                await asyncio.Event().wait()
+            if fate != "pass":
                 requests.write_eof()  # the server executes all that it was sent, then ends the connection too
                 await server.read()
-                self._proxy.dropped += 1
-                self.abort()
+                self._proxy.count(fate)
+                if fate == "cut":  # and the connection ends in order: a reset could take this half with it
+                    await self._send(reply[: max(len(reply) // 2, 1)])
+                else:
+                    self.abort()
                 return
             await self._proxy.may_reply()
-            self._writer.write(data)
+            if not self._subscribed or self._proxy.lets_through(reply):
+                await self._send(reply)
+
+    async def _send(self, reply: bytes) -> None:
+        for piece in self._proxy.pieces_of(reply):
+            self._writer.write(piece)
             await self._writer.drain()
+            await asyncio.sleep(0)  # so that each goes on its way by itself
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with contextlib.suppress(OSError):  # the other side was faster
         await writer.wait_closed()
-
-
-async def _read_command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:
-    """The next command as it was sent, and its words; IncompleteReadError when the client has gone."""
-    raw = await reader.readuntil(b"\n")
-    words: list[bytes] = []
-    for _ in range(int(raw[1:])):
-        size = await reader.readuntil(b"\n")
-        word = await reader.readexactly(int(size[1:]) + 2)
-        raw += size + word
-        words.append(word[:-2])
-    return raw, words
-
-
-def _names(words: list[bytes]) -> list[str]:
-    """What a command goes by: its name, and the SHA of its script."""
-    name = words[0].decode().upper()
-    if name in {"EVALSHA", "EVALSHA_RO"}:
-        return [name, words[1].decode().upper()]
-    if name in {"EVAL", "EVAL_RO"}:
-        return [name, hashlib.sha1(words[1], usedforsecurity=False).hexdigest().upper()]
-    return [name]

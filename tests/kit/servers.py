@@ -29,7 +29,8 @@ class Server:
     def __init__(self, **options: str | int) -> None:
         self.options = _STORED_ONCE | {name.replace("_", "-"): str(value) for name, value in options.items()}
         self._process: Process | None = None
-        self.directory = Path(tempfile.mkdtemp(prefix="taskproc-test-"))
+        self.directory = _new_directory()
+        self._copies: list[Path] = []
         self.port = free_port()
 
     @property
@@ -83,6 +84,20 @@ class Server:
         self.stop()
         self.start()
 
+    def copy_data(self) -> Path:
+        """A copy of what it has stored up to now, to `rewind` to; it goes on meanwhile."""
+        copy = _new_directory()
+        self._copies.append(copy)
+        shutil.copytree(self.directory, copy, dirs_exist_ok=True)
+        return copy
+
+    def rewind(self, copy: Path) -> None:
+        """Kills it, and starts it on an earlier copy of its data: what it has confirmed since is lost."""
+        self.kill()
+        shutil.rmtree(self.directory)
+        shutil.copytree(copy, self.directory)
+        self.start()
+
     def freeze(self) -> None:
         """Stops it where it is: connections stay open, nothing is answered."""
         self.process.freeze()
@@ -95,7 +110,8 @@ class Server:
         """Kills it and removes its data."""
         if self._process is not None:
             self._process.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for directory in (self.directory, *self._copies):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -111,6 +127,10 @@ class Server:
                 return bool(client.ping())
         except redis.RedisError:  # not yet there, or still loading its data
             return False
+
+
+def _new_directory() -> Path:
+    return Path(tempfile.mkdtemp(prefix="taskproc-test-"))
 
 
 def _binary() -> str:
