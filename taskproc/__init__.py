@@ -20,17 +20,37 @@ from taskproc.errors import (
     WorkerLost,
 )
 from taskproc.executor import Executor
-from taskproc.models import BatchInfo, QueueInfo, ScheduleData, ScheduleInfo, TaskData, TaskInfo, WorkerInfo
+from taskproc.health import ProcessorStatus
+from taskproc.logs import TaskLogFilter
+from taskproc.models import (
+    AttemptInfo,
+    AuditEntry,
+    BatchInfo,
+    DeadGroup,
+    PauseInfo,
+    QueueInfo,
+    ScheduleData,
+    ScheduleInfo,
+    TaskData,
+    TaskInfo,
+    WorkerInfo,
+)
+from taskproc.observing import Observer
 from taskproc.processor import TaskProcessor
 from taskproc.scopes import Scope, Scopes, factories
 from taskproc.settings import TaskProcessorSettings, backoff
+from taskproc.statistics import Durations, StatisticsPoint
 
 __all__ = [
     "CURRENT",
+    "AttemptInfo",
+    "AuditEntry",
     "Batch",
     "BatchCanceled",
     "BatchInfo",
     "ConfigurationError",
+    "DeadGroup",
+    "Durations",
     "EnqueueError",
     "Executor",
     "InvalidArguments",
@@ -38,16 +58,21 @@ __all__ = [
     "InvalidSchedule",
     "NotAllowed",
     "NotConnected",
+    "Observer",
+    "PauseInfo",
     "PayloadTooLarge",
+    "ProcessorStatus",
     "QueueInfo",
     "ScheduleData",
     "ScheduleInfo",
     "Scope",
     "Scopes",
+    "StatisticsPoint",
     "StorageUnavailable",
     "TaskContext",
     "TaskData",
     "TaskInfo",
+    "TaskLogFilter",
     "TaskProcessor",
     "TaskProcessorError",
     "TaskProcessorSettings",

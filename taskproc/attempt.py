@@ -55,17 +55,20 @@ async def settlement_of(
         case Canceled() | Interrupted():
             return settled("release")
         case NotKnown(error) if (waited := now - (attempt.unknown_since or now)) < settings.unknown_task_grace / _MS:
-            logger.warning("task %s goes back for other workers: %s", one_line(attempt.id), one_line(message_of(error)))
+            why = one_line(message_of(error))
+            logger.warning("task %s goes back for other workers: %s", one_line(attempt.id), why, extra=ctx.log_fields)
             return settled("release", unknown=True, delay=int(min(max(waited, 1000), LONGEST_UNKNOWN_DELAY)))
         case NotKnown(error) | Malformed(error):
-            logger.error("task %s is dead: %s", one_line(attempt.id), one_line(message_of(error)))
+            why = one_line(message_of(error))
+            logger.error("task %s is dead: %s", one_line(attempt.id), why, extra=ctx.log_fields)
             await _report(ctx, error, settings)
             return settled("dead", **_told(error))
         case Failed(error):
             _log_failure(ctx, error)
             await _report(ctx, error, settings)
             if ctx.retries_left > 0:
-                return settled("retry", delay=await _delay(ctx, settings))
+                told = {"type": type_of(error), "message": message_of(error)}
+                return settled("retry", delay=await _delay(ctx, settings), **told)
             kept = settings.deadletter and (settings.deadletter_unique_schedules or not attempt.unique)
             return settled("dead", **_told(error)) if kept else settled("discard")
 
@@ -89,6 +92,7 @@ def _log_failure(ctx: TaskContext, error: BaseException) -> None:
         what,
         ctx.attempt,
         one_line(type_of(error)),
+        extra=ctx.log_fields,
     )
 
 

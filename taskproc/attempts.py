@@ -18,12 +18,14 @@ from taskproc.context import TaskContext, enter
 from taskproc.errors import TaskProcessorError
 from taskproc.failure import log_error, message_of, one_line
 from taskproc.hooks import call_hook
+from taskproc.lag import Lag
 from taskproc.options import milliseconds
 from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome, Unfinished
 from taskproc.records import Attempt, Settled, Settlement
 from taskproc.running import Reason, Running
 
 if TYPE_CHECKING:
+    from taskproc.observing import Observer
     from taskproc.processor import TaskProcessor
     from taskproc.storage import Storage
 
@@ -41,16 +43,25 @@ _MEANT: dict[str, Settled] = {"done": "done", "release": "released"}
 class Pending:
     """An attempt that has ended and is to be handed in."""
 
-    __slots__ = ("ends_at", "meant", "repeated", "settled", "settlement")
+    __slots__ = ("_observers", "attempt", "ends_at", "meant", "repeated", "settled", "settlement", "waited")
 
     def __init__(
-        self, settlement: Settlement, settled: asyncio.Future[Settled] | None, *, meant: Settled, ends_at: float
+        self,
+        settlement: Settlement,
+        settled: asyncio.Future[Settled] | None,
+        run: Running,
+        *,
+        meant: Settled,
+        observers: Sequence[Observer],
     ) -> None:
+        self._observers = observers
+        self.attempt = run.attempt
+        self.waited = run.waited
         self.settlement = settlement
         self.settled = settled
         self.meant: Settled = meant
         """As what it is settled if it still has its lease."""
-        self.ends_at = ends_at
+        self.ends_at = run.ends_at
         self.repeated = False
         """It was handed in before, and the answer was lost."""
 
@@ -61,6 +72,16 @@ class Pending:
             settled = self.meant  # the first time
         if self.settled is not None and not self.settled.done():
             self.settled.set_result(settled)
+        self._tell_observers(settled)
+
+    def _tell_observers(self, settled: Settled) -> None:
+        retried = settled == "failed" and self.settlement.outcome == "retry"
+        seconds = self.settlement.us / 1_000_000
+        for observer in self._observers:
+            try:
+                observer.ended(self.attempt, settled, retried=retried, seconds=seconds, waited=self.waited)
+            except Exception as error:  # noqa: BLE001 - who looks on changes nothing
+                log_error(logger, error, "observer %s raised", type(observer).__name__)
 
     def _had_lease(self) -> bool:
         """Nobody has taken it from a worker that is not dead; if its time is over, that counts as a failure too."""
@@ -76,7 +97,10 @@ def deliver(pending: Sequence[Pending], settled: Sequence[Settled], known: str |
 class Attempts:
     """What one worker runs; calls `changed()` when a slot is free or something is to be handed in."""
 
-    def __init__(self, processor: TaskProcessor, storage: Storage, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, processor: TaskProcessor, storage: Storage, changed: Callable[[], None], observers: Sequence[Observer]
+    ) -> None:
+        self._observers = observers
         self._processor = processor
         self._storage = storage
         self._settings = processor.settings
@@ -88,6 +112,7 @@ class Attempts:
         self._giving_up: set[asyncio.Task[None]] = set()
         self._canceled: dict[str, float] = {}
         """When a cancel was heard of: of a fetch that was asked for later, Redis has left out what is canceled."""
+        self.lag = Lag()
         self.pending: list[Pending] = []
         self.ahead = 0.0
         """Redis's clock less this process's monotonic one, seconds."""
@@ -132,7 +157,9 @@ class Attempts:
 
     def _start(self, attempt: Attempt, leased_at: float) -> None:
         """Runs a task in an asyncio task and a contextvars context of its own."""
+        ready_since = attempt.ready_since or attempt.enqueued_at
         run = Running(self._processor, self._storage, attempt, leased_at)
+        run.waited = max(leased_at + self.ahead - ready_since / 1000, 0)
         self._running.add(run)
         if self._heard_of(attempt.id, leased_at) or self._heard_of(attempt.counted_in, leased_at):
             run.interrupt("canceled", leased_at)
@@ -190,12 +217,13 @@ class Attempts:
                 "task %s: its lease could not be extended for its hooks (%s)",
                 one_line(run.attempt.id),
                 one_line(message_of(error)),
+                extra=run.attempt.log_fields,
             )
 
     def _hand_in(self, run: Running, settlement: Settlement) -> asyncio.Future[Settled] | None:
         settled = None if self._settings.on_task_end is None else self._loop.create_future()
         meant: Settled = "canceled" if run.reason == "canceled" else _MEANT.get(settlement.outcome, "failed")
-        self.pending.append(Pending(settlement, settled, meant=meant, ends_at=run.ends_at))
+        self.pending.append(Pending(settlement, settled, run, meant=meant, observers=self._observers))
         run.handing_in = False
         self._changed()
         return settled
@@ -259,7 +287,9 @@ class Attempts:
 
     async def watch(self) -> None:
         """Ends attempts whose time is over, gives up those that do not end, renews leases that are to be renewed."""
+        self.lag.expect(WATCH_EVERY)
         await asyncio.sleep(WATCH_EVERY)
+        self.lag.arrive()
         now = time.monotonic()
         unsettled = [run for run in self._running if not run.settled]
         for run in unsettled:
@@ -274,7 +304,8 @@ class Attempts:
     def _give_up(self, run: Running) -> None:
         """Settles an attempt that does not end; its slot stays taken until it does."""
         id_, call = one_line(run.attempt.id), one_line(run.attempt.call)
-        logger.warning("task %s (%s) does not end though it was cancelled", id_, call)
+        said = "task %s (%s) does not end though it was cancelled"
+        logger.warning(said, id_, call, extra=run.attempt.log_fields)
 
         async def settle() -> None:
             enter(run.ctx)

@@ -20,7 +20,7 @@ from taskproc.context import CURRENT, TaskContext
 from taskproc.errors import ArgumentsMismatch, ConfigurationError, InvalidArguments
 from taskproc.sameness import is_plain, same
 
-__all__ = ["Codec", "codec_of"]
+__all__ = ["Codec", "codec_of", "plain_arguments"]
 
 _CONFIG = ConfigDict(strict=True, ser_json_bytes="base64", val_json_bytes="base64")
 _EXACT = (int, str, bool)
@@ -135,6 +135,11 @@ class Codec:
         self._simple = len(self._positional) == len(made)
         self._quick = _all_at_once([each.exact for each in self._positional]) if self._simple else None
 
+    @property
+    def positional_names(self) -> list[str]:
+        """What its parameters are called that may be given by position."""
+        return [parameter.name for parameter in self._positional]
+
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """The payload of a call; InvalidArguments when it does not fit the signature."""
         if self._simple and not kwargs and len(args) == len(self._positional):
@@ -212,6 +217,12 @@ def _all_at_once(types: list[type | None]) -> Callable[[bytes], tuple[tuple[Any,
     arguments: Any = GenericAlias(tuple, tuple(types) or ((),))
     payload: Any = GenericAlias(tuple, (arguments,))
     return msgspec.json.Decoder(payload).decode
+
+
+def plain_arguments(data: bytes) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments in a payload as plain JSON values, positional and named; ArgumentsMismatch for another payload."""
+    positional, named = _parts(data)
+    return [_decode_value(raw) for raw in positional], {name: _decode_value(raw) for name, raw in named.items()}
 
 
 def _parts(data: bytes) -> tuple[list[msgspec.Raw], dict[str, msgspec.Raw]]:

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from taskproc.processor import TaskProcessor
     from taskproc.records import Attempt
 
-__all__ = ["CURRENT", "AttemptOutcome", "Lease", "TaskContext", "current_task", "enter", "from_ms", "is_below_task_of"]
+__all__ = [
+    "CURRENT",
+    "AttemptOutcome",
+    "Lease",
+    "TaskContext",
+    "current_task",
+    "enter",
+    "from_ms",
+    "is_below_task_of",
+    "running_task",
+]
 
 AttemptOutcome = Literal["done", "failed", "canceled", "released"]
 
@@ -116,6 +126,16 @@ class TaskContext:
         return from_ms(self._attempt.enqueued_at)
 
     @property
+    def log_fields(self) -> dict[str, str | None]:
+        """What says in a log which task this is: `logger.info(…, extra=ctx.log_fields)`."""
+        return self._attempt.log_fields
+
+    @property
+    def trace(self) -> str | None:
+        """The trace context of who enqueued the task, where that is traced: `traceparent` of W3C's recommendation."""
+        return self._attempt.trace
+
+    @property
     def deadline(self) -> datetime:
         """When this attempt is cancelled unless it extends its lock."""
         return self._held().deadline
@@ -175,6 +195,11 @@ def current_task() -> TaskContext:
         raise LookupError(
             "no task runs here: current_task() works below a task's call, in its event loop task or its thread"
         ) from None
+
+
+def running_task() -> TaskContext | None:
+    """The context of the task that runs here, if one does."""
+    return _current.get(None)
 
 
 def is_below_task_of(processor: TaskProcessor) -> bool:

@@ -37,6 +37,7 @@ class Driver:
     def __init__(self, connection: Connection, keys: Keys, command_timeout: float) -> None:
         self._client = connection.commands
         self._patience = connection.patience
+        self.answers = connection.answers
         self._address = connection.address
         self._keys = keys
         self._timeout = command_timeout

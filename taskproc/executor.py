@@ -41,6 +41,12 @@ class JsonExecutor:
         """The payload; NotAllowed or InvalidArguments when the call is refused."""
         return _codec(self._calls.name(method)).encode(args, kwargs)
 
+    def parameter_names(self, call: str) -> list[str]:
+        """The names of the parameters of a call that may be given by position; MalformedTask or UnknownTask when this
+        process does not know it.
+        """
+        return _codec(self._calls.find(call)).positional_names
+
     async def invoke(self, ctx: TaskContext, resolve: Resolve, /) -> None:
         """Runs the call that `ctx` names: async functions here, others in the processor's threads."""
         if ctx.topic != CALL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskproc.looking import FURTHEST
-from taskproc.models import TaskInfo
+from taskproc.models import PauseInfo, TaskInfo
 from taskproc.names import is_fair
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def explain(looking: Looking, task_id: str, tenant: str | None = None) -> 
         case "ready":
             return f"{await _ready(looking, task)}{await _unknown(looking, task)}{await _obstacles(looking, task)}"
         case "leased":
-            return await _leased(looking, task)
+            return f"Its attempt {task.attempt} runs on worker {task.worker}, whose lease ends at {task.lease_ends}."
         case "delayed":
             return f"{await _delayed(looking, task)}{await _obstacles(looking, task)}"
         case "dead":
@@ -42,11 +42,6 @@ async def _ready(looking: Looking, task: TaskInfo) -> str:
     return f"It is ready, {place} {where} {task.queue}."
 
 
-async def _leased(looking: Looking, task: TaskInfo) -> str:
-    holder, until = await looking.lease(task)
-    return f"Its attempt {task.attempt} runs on worker {holder}, whose lease ends at {until}."
-
-
 async def _delayed(looking: Looking, task: TaskInfo) -> str:
     why = " After a failed attempt it waits." if task.attempt > 1 else ""
     return f"It is delayed until {task.due_at}.{await _unknown(looking, task) or why}"
@@ -58,7 +53,7 @@ async def _unknown(looking: Looking, task: TaskInfo) -> str:
 
 
 async def _obstacles(looking: Looking, task: TaskInfo) -> str:
-    paused = " Everything is paused: resume()." if await looking.is_paused() else ""
+    paused = await _pauses(looking, task)
     serving = [worker for worker in await looking.workers() if task.queue in worker.queues]
     if not serving:
         return f"{paused} No worker serves queue {task.queue}: add it to the `queues` of one."
@@ -66,6 +61,23 @@ async def _obstacles(looking: Looking, task: TaskInfo) -> str:
     return (
         f"{paused} Its workers have no free slot: they run {_counted(running, 'task')}." if running >= slots else paused
     )
+
+
+async def _pauses(looking: Looking, task: TaskInfo) -> str:
+    """Those that hold the task up."""
+    return "".join(f" {_said(pause)}" for pause in await looking.pauses_of(task))
+
+
+def _said(pause: PauseInfo) -> str:
+    what, act = "Everything", "resume()"
+    if pause.queue is not None:
+        what, act = f"Queue {pause.queue}", f"resume(queue={pause.queue!r})"
+    if pause.tenant is not None:
+        what, act = f"Tenant {pause.tenant}", f"resume(tenant={pause.tenant!r})"
+    by = f" by {pause.by}" if pause.by else ""
+    until = f" until {pause.until}" if pause.until else ""
+    reason = f" ({pause.reason})" if pause.reason else ""
+    return f"{what} is paused{by}{until}{reason}: {act}."
 
 
 def _counted(number: int, thing: str) -> str:

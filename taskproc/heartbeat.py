@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
@@ -15,7 +16,9 @@ from taskproc.scripts import scripts
 
 if TYPE_CHECKING:
     from taskproc.connection import Connection
+    from taskproc.health import VitalSigns
     from taskproc.keys import Keys
+    from taskproc.lag import Lag
 
 __all__ = ["Heartbeat"]
 
@@ -34,18 +37,23 @@ class Answered(Protocol):
 class Heartbeat:
     """Beats for one worker until stopped; tells `answered` from its thread."""
 
-    def __init__(self, connection: Connection, keys: Keys, timeout: float, answered: Answered) -> None:
+    def __init__(
+        self, connection: Connection, keys: Keys, timeout: float, answered: Answered, signs: VitalSigns, *, lag: Lag
+    ) -> None:
         self._connection = connection
         self._keys = keys
         self._timeout = timeout
         self._answered = answered
         self._worker = ""
+        self._signs = signs
+        self._lag = lag
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="taskproc-heartbeat", daemon=True)
 
     def start(self, worker: str) -> None:
         """Begins to beat for a registered worker."""
         self._worker = worker
+        self._signs.beaten_at = time.monotonic()
         self._thread.start()
 
     def continue_as(self, worker: str) -> None:
@@ -70,9 +78,9 @@ class Heartbeat:
 
     def _beat(self, client: redis.Redis) -> None:
         worker = self._worker
-        known, ids = self._run(
-            client, encode({"worker": worker, "timeout": int(self._timeout * 1000), "limit": MOST_CANCELS})
-        )
+        said = {"worker": worker, "timeout": int(self._timeout * 1000), "limit": MOST_CANCELS}
+        known, ids = self._run(client, encode(said | {"lag": int(self._lag.worst() * 1000)}))
+        self._signs.beaten_at = time.monotonic()
         if not self._stopped.is_set():
             self._answered(worker, [id_.decode() for id_ in ids], known=bool(known))
 

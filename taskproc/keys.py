@@ -27,6 +27,14 @@ class Keys:
         return f"{self.prefix}:queues"
 
     @property
+    def pauses(self) -> str:
+        return f"{self.prefix}:pauses"
+
+    @property
+    def audit(self) -> str:
+        return f"{self.prefix}:audit"
+
+    @property
     def tenants(self) -> str:
         return f"{self.prefix}:tenants"
 
@@ -94,6 +102,9 @@ class Keys:
 
     def dead(self, queue: str) -> str:
         return f"{self.prefix}:queue:{queue}:dead"
+
+    def statistics(self, seconds: int, number: int) -> str:
+        return f"{self.prefix}:statistics:{seconds}:{number}"
 
     def wake(self, queue: str) -> str:
         return f"{self.prefix}:queue:{queue}:wake"

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from taskproc.context import from_ms
-from taskproc.models import BatchInfo, BatchState, QueueInfo, ScheduleInfo, TaskInfo, TaskState, WorkerInfo
+from taskproc.controls import EVERYTHING
+from taskproc.models import AuditEntry, BatchInfo, PauseInfo, QueueInfo, ScheduleInfo, TaskInfo, TaskState, WorkerInfo
 from taskproc.names import is_fair
-from taskproc.records import CALL, batch_of
+from taskproc.records import Attempt
+from taskproc.rows import (
+    STATES,
+    audit_entry,
+    batch_info,
+    number,
+    pause_info,
+    queue_info,
+    schedule_info,
+    task_info,
+    text,
+    worker_info,
+)
 
 if TYPE_CHECKING:
     from taskproc.storage import Storage
@@ -19,13 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["FURTHEST", "Looking"]
 
 PAGE = 500
-MOST_TENANTS = 1_000
+MOST_TENANTS = MOST_PAUSES = 1_000
 FURTHEST = 10_000
 """How far back in a list a task is looked for: it takes Redis some time."""
-TOKEN, UNKNOWN, AT = 12, 13, 14
-"""Where a row of `read_tasks` has the token of the lease, since when no worker knows the task, and its time."""
-MOST_DIGITS = 14  # of a number in a record, as the scripts take it
-STATES: dict[bytes, TaskState] = {b"r": "ready", b"l": "leased", b"d": "delayed", b"x": "dead", b"h": "held"}
+BEHIND = 2**52
+"""The first turn of a tenant that is parked, see `_pause.lua`."""
+UNKNOWN = 13
+"""Where a row of `read_tasks` has since when no worker knows the task."""
 
 Page = Callable[[int, int], Awaitable[list[str]]]
 """Ids of an index from a position, at most so many."""
@@ -43,12 +57,22 @@ class Looking:
 
     async def batch(self, batch_id: str) -> BatchInfo | None:
         rows = await self._driver.run("read_batches", arg={"ids": [batch_id]})
-        return _batch_info(rows[0]) if rows else None
+        return batch_info(rows[0]) if rows else None
+
+    async def batches_by_id(self, ids: Sequence[str]) -> list[BatchInfo]:
+        """Those of `ids` that are known."""
+        rows: list[Any] = await self._driver.run("read_batches", arg={"ids": ids}) if ids else []
+        return [batch_info(row) for row in rows]
 
     async def batches(self, tenant: str, skip: int, take: int) -> list[BatchInfo]:
         arg = {"tenant": tenant, "skip": skip, "take": min(take, 1000)}
         rows: list[Any] = await self._driver.run("read_batches", arg=arg) if take else []
-        return [_batch_info(row) for row in rows]
+        return [batch_info(row) for row in rows]
+
+    async def continuations(self, batch: str) -> list[TaskInfo]:
+        """Those that wait for the batch's end, the first 100."""
+        ids: list[bytes] = await self._command("LRANGE", f"{self._keys.batch(batch)}:then", 0, 99)
+        return [task for task in await self.tasks([text(id_) for id_ in ids]) if task.state == "held"]
 
     async def count_batches(self, tenant: str) -> int:
         return int(await self._command("ZCARD", self._keys.batches(tenant)))
@@ -58,17 +82,46 @@ class Looking:
     async def tasks(self, ids: Sequence[str]) -> list[TaskInfo]:
         """Those of `ids` that have not ended, in the same order."""
         rows: list[Any] = await self._driver.run("read_tasks", arg={"ids": ids}) if ids else []
-        return [_task_info(id_, row) for id_, row in zip(ids, rows, strict=True) if row and row[0] in STATES]
+        return [task_info(id_, row) for id_, row in zip(ids, rows, strict=True) if row and row[0] in STATES]
 
     async def ready(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
         """In the order in which they will be served."""
         if is_fair(queue) and tenant is None:
             return await self._in_turn(queue, skip, take)
-        key = self._keys.ready(queue, tenant if is_fair(queue) else None)
-        page = self._pages("LRANGE", key)
-        if tenant is None and await self._command("LLEN", key) == await self._count(queue):
+        if is_fair(queue):
+            lane = self._pages("LRANGE", self._keys.ready(queue, tenant))
+            return await self._select(lane, "ready", skip, take, tenant)
+        keys = await self._lists(queue)
+        lengths = [await self._command("LLEN", key) for key in keys]
+        page = self._chained(keys, lengths)
+        if tenant is None and sum(lengths) == await self._count(queue):
             return await self._slice(page, "ready", skip, take)
         return await self._select(page, "ready", skip, take, tenant)
+
+    async def _lists(self, queue: str) -> list[str]:
+        """Those of a plain queue, as they are served: what was set aside and goes on, its own, what still is."""
+        going_on, parked = [
+            [self._keys.ready(queue, tenant) for tenant in tenants] for tenants in await self._ring(queue, MOST_TENANTS)
+        ]
+        return [*going_on, self._keys.ready(queue), *parked]
+
+    async def _ring(self, queue: str, most: int) -> tuple[list[str], list[str]]:
+        """The tenants that wait in a queue, the next one first; and those among them that are parked."""
+        rows = await self._command("ZRANGE", self._keys.turns(queue), 0, most - 1, "WITHSCORES")
+        tenants = [(name.decode(), float(turn)) for name, turn in _pairs(rows)]
+        return [name for name, turn in tenants if turn < BEHIND], [name for name, turn in tenants if turn >= BEHIND]
+
+    def _chained(self, keys: Sequence[str], lengths: Sequence[int]) -> Page:
+        """Pages of several lists, one after the other."""
+
+        async def page(position: int, count: int) -> list[str]:
+            ids: list[str] = []
+            for key, length in zip(keys, lengths, strict=True):
+                ids += await self._pages("LRANGE", key)(position, min(count - len(ids), max(length - position, 0)))
+                position = max(position - length, 0)
+            return ids
+
+        return page
 
     async def _count(self, queue: str) -> int:
         """How many tasks are ready; the list is longer by what was canceled."""
@@ -97,26 +150,27 @@ class Looking:
     async def dead_ids(self, queue: str, skip: int, take: int, until: int) -> list[str]:
         """Ids of tasks that died up to `until`, the longest dead first."""
         found = await self._command("ZRANGEBYSCORE", self._keys.dead(queue), "-inf", until, "LIMIT", skip, take)
-        return [_text(id_) for id_ in found]
+        return [text(id_) for id_ in found]
 
     async def position(self, task: TaskInfo) -> int | None:
         """How many are before a ready task in its list, tombstones included; None if more than FURTHEST."""
-        key = self._keys.ready(task.queue, task.tenant if is_fair(task.queue) else None)
-        found = await self._command("LPOS", key, task.task_id, "MAXLEN", FURTHEST)
-        return None if found is None else int(found)
-
-    async def lease(self, task: TaskInfo) -> tuple[str, datetime | None]:
-        """The worker that runs a task, and when its lease ends."""
-        rows = await self._driver.run("read_tasks", arg={"ids": [task.task_id]})
-        if not rows[0] or rows[0][TOKEN] is None:
-            return "unknown", None
-        token, ends = rows[0][TOKEN].decode(), rows[0][AT]
-        return token.rpartition(":")[0], None if ends is None else from_ms(float(ends))
+        lists = [self._keys.ready(task.queue, task.tenant)]
+        if not is_fair(task.queue):
+            lists.insert(0, self._keys.ready(task.queue))
+        for key in lists:
+            found = await self._command("LPOS", key, task.task_id, "MAXLEN", FURTHEST)
+            if found is not None:
+                return int(found)
+        return None
 
     async def unknown_since(self, task: TaskInfo) -> datetime | None:
         """Since when no worker that fetched the task knows it; None if none has said so."""
         rows = await self._driver.run("read_tasks", arg={"ids": [task.task_id]})
-        return from_ms(_number(rows[0][UNKNOWN])) if rows[0] and rows[0][UNKNOWN] is not None else None
+        return from_ms(number(rows[0][UNKNOWN])) if rows[0] and rows[0][UNKNOWN] is not None else None
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether Redis answers in that time."""
+        return await self._driver.answers(seconds)
 
     async def now(self) -> int:
         """Redis's time, epoch milliseconds."""
@@ -149,26 +203,64 @@ class Looking:
     def _pages(self, command: str, key: str) -> Page:
         async def page(position: int, count: int) -> list[str]:
             found: list[bytes] = await self._command(command, key, position, position + count - 1) if count else []
-            return [_text(id_) for id_ in found]
+            return [text(id_) for id_ in found]
 
         return page
 
     async def _in_turn(self, queue: str, skip: int, take: int) -> list[TaskInfo]:
-        """The ready tasks of a fair queue as its turns will take them: one of each tenant, and again."""
+        """The ready tasks of a fair queue as its turns will take them: one of each tenant, and again.
+        Those of parked tenants come last.
+        """
         if skip + take == 0:
             return []
-        tenants: list[bytes] = await self._command("ZRANGE", self._keys.turns(queue), 0, skip + take - 1)
-        first = (skip + take) // max(len(tenants), 1) + 1
-        pages = [self._pages("LRANGE", self._keys.ready(queue, name.decode())) for name in tenants]
-        lanes = deque(_Lane(self.tasks, page, min(first, PAGE)) for page in pages)
         taken: list[TaskInfo] = []
-        while lanes and len(taken) < skip + take:
-            lane = lanes.popleft()
-            task = await lane.next()
-            if task is not None:
-                taken.append(task)
-                lanes.append(lane)
+        for tenants in await self._ring(queue, skip + take):
+            first = (skip + take) // max(len(tenants), 1) + 1
+            pages = [self._pages("LRANGE", self._keys.ready(queue, name)) for name in tenants]
+            lanes = deque(_Lane(self.tasks, page, min(first, PAGE)) for page in pages)
+            while lanes and len(taken) < skip + take:
+                lane = lanes.popleft()
+                task = await lane.next()
+                if task is not None:
+                    taken.append(task)
+                    lanes.append(lane)
         return taken[skip:]
+
+    # One task, one batch, one worker
+
+    async def attempts_field(self, task_id: str) -> bytes | None:
+        """What a record tells of earlier attempts."""
+        found: bytes | None = await self._command("HGET", self._keys.task(task_id), "a")
+        return found
+
+    async def attempt_of(self, task: TaskInfo) -> Attempt | None:
+        """The task with its data, as a worker would get it."""
+        data, length = await self._command("HMGET", self._keys.task(task.task_id), "d", "i")
+        if data is None:
+            return None
+        return Attempt(
+            id=task.task_id, queue=task.queue, tenant=task.tenant, call=task.call, topic=task.topic, data=data,
+            enqueued_at=int(task.enqueued_at.timestamp() * 1000), retries=task.retries, invisibility=number(length),
+        )  # fmt: skip
+
+    async def held_by(self, worker: str) -> list[str]:
+        """Ids of the tasks that are leased to a worker: at most its slots."""
+        return [text(id_) for id_ in await self._command("SRANDMEMBER", self._keys.worker_tasks(worker), PAGE)]
+
+    async def ids_of_batch(self, batch: str) -> AsyncGenerator[list[str]]:
+        """Ids of the tasks that a batch has had, chunk by chunk."""
+        key = f"{self._keys.batch(batch)}:chunks"
+        position = 0
+        while chunks := await self._command("ZRANGE", key, position, position + 99, "WITHSCORES"):
+            for name, size in _pairs(chunks):
+                yield [f"{batch}.{text(name)}.{place}" for place in range(int(float(size)))]
+            position += 100
+
+    async def statistics(self, seconds: int, numbers: Iterable[int]) -> list[dict[str, int]]:
+        """What stands in the hashes of these stretches of time, `seconds` long each."""
+        keys = [self._keys.statistics(seconds, each) for each in numbers]
+        found = await asyncio.gather(*(self._command("HGETALL", key) for key in keys))
+        return [{text(name): number(value) for name, value in _pairs(row)} for row in found]
 
     # Queues, workers, tenants
 
@@ -176,7 +268,7 @@ class Looking:
         if not names:
             return []
         rows: list[Any] = await self._driver.run("read_queues", arg={"queues": names, "tenants": MOST_TENANTS})
-        return [_queue_info(name, row) for name, row in zip(names, rows, strict=True)]
+        return [queue_info(name, row) for name, row in zip(names, rows, strict=True)]
 
     async def queue_of(self, name: str, tenant: str) -> QueueInfo:
         """What a tenant has in a queue, counted task by task."""
@@ -198,7 +290,7 @@ class Looking:
 
     async def workers(self) -> list[WorkerInfo]:
         return [
-            _worker_info(row) for row in await self._driver.run("read_workers", (self._keys.workers,), {"limit": 1000})
+            worker_info(row) for row in await self._driver.run("read_workers", (self._keys.workers,), {"limit": 1000})
         ]
 
     async def tenants(self) -> list[str]:
@@ -210,7 +302,7 @@ class Looking:
     async def schedules(self, tenant: str, skip: int, take: int) -> list[ScheduleInfo]:
         arg = {"tenant": tenant, "skip": skip, "take": take}
         return [
-            _schedule_info(row) for row in (await self._driver.run("read_schedules", (self._keys.schedules,), arg))[2]
+            schedule_info(row) for row in (await self._driver.run("read_schedules", (self._keys.schedules,), arg))[2]
         ]
 
     async def count_schedules(self, tenant: str) -> int:
@@ -221,8 +313,35 @@ class Looking:
         """Ids of the schedules that an application's code declares."""
         return [id_.decode() for id_ in await self._command("SMEMBERS", self._keys.declared(owner))]
 
+    # What was said by hand
+
+    async def is_drained(self, worker: str) -> bool:
+        return bool(await self._command("HEXISTS", self._keys.worker(worker), "drain"))
+
     async def is_paused(self) -> bool:
-        return bool(await self._command("HEXISTS", self._keys.meta, "paused"))
+        """Whether everything is."""
+        return bool(await self.pauses([EVERYTHING]))
+
+    async def pauses(self, only: Sequence[str] | None = None) -> list[PauseInfo]:
+        """At most 1,000, what ends first, first; or those of these that are paused."""
+        arg = {"limit": MOST_PAUSES, "only": only}
+        return [pause_info(row) for row in await self._driver.run("read_pauses", (self._keys.pauses,), arg)]
+
+    async def pauses_of(self, task: TaskInfo) -> list[PauseInfo]:
+        """Those that hold a task up."""
+        return await self.pauses([EVERYTHING, f"queue:{task.queue}", f"tenant:{task.tenant}"])
+
+    async def acts(self, skip: int, take: int) -> list[AuditEntry]:
+        """What was done by hand, the last first."""
+        if not take:
+            return []
+        found: list[bytes] = await self._command("LRANGE", self._keys.audit, -skip - take, -skip - 1)
+        return [audit_entry(packed) for packed in reversed(found)]
+
+
+def _pairs(flat: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    """What came in pairs."""
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 class _Lane:
@@ -242,108 +361,3 @@ class _Lane:
             self._position, self._size = self._position + len(ids), PAGE
             self._read.extend(task for task in await self._look(ids) if task.state == "ready")
         return self._read.popleft()
-
-
-def _text(value: bytes | None) -> str:
-    """What can be read of a text that may be damaged or missing."""
-    return "" if value is None else value.decode(errors="replace")
-
-
-def _number(value: bytes | None) -> int:
-    """The number of up to 14 digits that stands there; 0 if it is missing or damaged."""
-    return int(value) if value is not None and len(value) <= MOST_DIGITS and value.isdigit() else 0
-
-
-def _batch_info(row: list[Any]) -> BatchInfo:
-    id_, tenant, scope, start, end, *counts, duration, cancel = row
-    total, done, failed, canceled = map(_number, counts)
-    return BatchInfo(
-        id=id_.decode(),
-        tenant=_text(tenant),
-        scope=_text(scope),
-        state=_batch_state(cancel, end, failed),
-        start=from_ms(_number(start)),
-        end=None if end is None else from_ms(_number(end)),
-        total=total,
-        done=done,
-        failed=failed,
-        canceled=canceled,
-        remaining=total - done - failed - canceled,
-        duration=_number(duration) / 1_000_000,
-    )
-
-
-def _batch_state(cancel: bytes | None, end: bytes | None, failed: int) -> BatchState:
-    if cancel is not None:
-        return "canceling" if end is None else "canceled"
-    if end is None:
-        return "running"
-    return "failed" if failed else "done"
-
-
-def _task_info(id_: str, row: list[Any]) -> TaskInfo:
-    state, queue, tenant, call, topic, retries, failures, enqueued, died, *error, _token, _unknown, at = row
-    failed, allowed, shown = _number(failures), _number(retries), STATES[state]
-    attempt = max(failed if shown == "dead" else failed + 1, 1)
-    kind, message, trace = (None if text is None else _text(text) for text in error)
-    return TaskInfo(
-        task_id=id_,
-        tenant=_text(tenant),
-        queue=_text(queue),
-        batch_id=batch_of(id_),
-        topic=CALL if topic is None else _text(topic),
-        call=_text(call),
-        state=shown,
-        retries=allowed,
-        attempt=attempt,
-        retries_left=max(allowed - attempt, 0),
-        enqueued_at=from_ms(_number(enqueued)),
-        due_at=from_ms(float(at)) if at is not None and shown == "delayed" else None,
-        died_at=None if died is None else from_ms(_number(died)),
-        error_type=kind,
-        error_message=message,
-        traceback=trace,
-    )
-
-
-def _queue_info(name: str, row: list[Any]) -> QueueInfo:
-    ready, leased, delayed, dead, tenants = row
-    pairs = cast("list[bytes]", tenants)
-    return QueueInfo(
-        name=name,
-        length=int(ready),
-        running=leased,
-        delayed=delayed,
-        deadletter=dead,
-        tenants={tenant.decode(): int(count) for tenant, count in zip(pairs[::2], pairs[1::2], strict=True)},
-    )
-
-
-def _schedule_info(row: list[Any]) -> ScheduleInfo:
-    id_, tenant, queue, scope, cron, timezone, _seconds, unique, expire, following = row
-    return ScheduleInfo(
-        id=id_.decode(),
-        tenant=_text(tenant),
-        queue=_text(queue),
-        scope=_text(scope),
-        cron=_text(cron),
-        timezone=_text(timezone),
-        next=from_ms(int(following)),
-        unique=unique is not None,
-        expire=None if expire is None else timedelta(milliseconds=int(expire)),
-    )
-
-
-def _worker_info(row: list[Any]) -> WorkerInfo:
-    id_, alive_until, running, host, pid, since, queues, slots, version = row
-    return WorkerInfo(
-        id=id_.decode(),
-        host=host.decode(),
-        pid=int(pid),
-        since=from_ms(int(since)),
-        queues=queues.decode().split(" "),
-        max_workers=int(slots),
-        running=running,
-        version=version.decode(),
-        alive_until=from_ms(float(alive_until)),
-    )

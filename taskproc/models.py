@@ -7,8 +7,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 __all__ = [
+    "AttemptInfo",
+    "AttemptOutcome",
+    "AuditEntry",
     "BatchInfo",
     "BatchState",
+    "DeadGroup",
+    "PauseInfo",
     "QueueInfo",
     "ScheduleData",
     "ScheduleInfo",
@@ -20,6 +25,7 @@ __all__ = [
 
 BatchState = Literal["running", "canceling", "done", "failed", "canceled"]
 TaskState = Literal["ready", "leased", "delayed", "dead", "held"]
+AttemptOutcome = Literal["running", "failed", "released", "lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,10 @@ class QueueInfo:
     deadletter: int
     tenants: dict[str, int] = field(default_factory=dict[str, int])
     """In a fair queue: how many tasks of each tenant are ready (the first 1,000 tenants)."""
+    oldest: datetime | None = None
+    """Since when the task that is next in line is ready."""
+    paused: bool = False
+    """By itself: everything, or a tenant, may be paused too, see `get_pauses()`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,65 @@ class TaskInfo:
     error_type: str | None
     error_message: str | None
     traceback: str | None
+    worker: str | None = None
+    """The one that runs it."""
+    started_at: datetime | None = None
+    """When that fetched it."""
+    lease_ends: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptInfo:
+    """One attempt to run a task that has not ended. Attempts are kept as long as their task: the last 20."""
+
+    number: int
+    """From 1; those that were given back or lost count here too."""
+    outcome: AttemptOutcome
+    worker: str
+    started: datetime
+    ended: datetime | None
+    error_type: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadGroup:
+    """Dead tasks of one queue that failed alike: same call, same error but for numbers and names in its message."""
+
+    call: str
+    error_type: str
+    error_message: str
+    """Of the one that died last."""
+    count: int
+    first: datetime
+    """When the first of them died."""
+    last: datetime
+    task_ids: list[str]
+    """Those that died last, first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseInfo:
+    """A pause of a queue, of a tenant, or, where neither is named, of everything."""
+
+    queue: str | None
+    tenant: str | None
+    since: datetime
+    until: datetime | None
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """What somebody did by hand."""
+
+    at: datetime
+    by: str
+    act: str
+    target: str
+    tenant: str | None
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +164,12 @@ class WorkerInfo:
     version: str
     alive_until: datetime
     """When it counts as dead, unless it shows a sign of life before."""
+    seen: datetime | None = None
+    """Its last sign of life."""
+    lag: float | None = None
+    """Seconds by which its event loop was late of late; long ones come from tasks that block it."""
+    draining: bool = False
+    """It fetches no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +186,17 @@ class ScheduleInfo:
     unique: bool
     expire: timedelta | None
     """How late a cycle's task may be fetched."""
+    paused: bool = False
+    last: datetime | None = None
+    """Instant of the cycle that was started last."""
+    drift: float | None = None
+    """Seconds after its instant at which that cycle was started."""
+    outcome: str | None = None
+    """Of the last cycle that ended: done, failed or canceled."""
+    ended: datetime | None = None
+    """When that was."""
+    declared_by: str | None = None
+    """`app_name` of the application whose code declares it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
 
 from taskproc.batch import Batch, BatchContext, Build, fill
 from taskproc.blocking import Blocking
@@ -16,27 +17,24 @@ from taskproc.calls import Aliases, Calls
 from taskproc.connection import Connection, connect
 from taskproc.context import TaskContext, is_below_task_of
 from taskproc.doctor import Finding, check_server, examine
-from taskproc.errors import (
-    ConfigurationError,
-    NotConnected,
-    StorageUnavailable,
-    TaskProcessorError,
-    UnknownTask,
-)
+from taskproc.errors import ConfigurationError, NotConnected, StorageUnavailable, TaskProcessorError, UnknownTask
 from taskproc.executor import Executor, JsonExecutor
+from taskproc.failure import message_of, one_line
 from taskproc.looking import Looking
 from taskproc.models import ScheduleData, TaskData
 from taskproc.names import id_text, queue_name, scope_text, tenant_name
+from taskproc.observing import Observer
 from taskproc.options import OnOptions, Options
 from taskproc.schedules import Declared, Schedules, cron_of_valid
 from taskproc.scopes import Scopes, as_scopes
-from taskproc.sealing import Seal, seal_of
+from taskproc.sealing import seal_of
 from taskproc.sending import Sender
 from taskproc.settings import TaskProcessorSettings
 from taskproc.steering import Steering
 from taskproc.storage import OPEN_FOR_MS, Storage
 from taskproc.threads import Threads
 from taskproc.together import Together
+from taskproc.tracing import Tracing
 from taskproc.upload import OpenBatches, Upload
 from taskproc.worker import Worker
 
@@ -99,6 +97,10 @@ class TaskProcessor(Steering):
         self.settings = TaskProcessorSettings() if settings is None else settings
         self.execute: Execute = self._execute
         """What a worker does with a task: opens a scope, lets the executor call the method. May be replaced."""
+        self.observers: list[Observer] = []
+        """Who is told what this processor sends and runs; add yours before it connects."""
+        self.tracing: Tracing | None = None
+        """Who traces tasks, see `taskproc.otel`."""
         self._given_executor = executor
         self._aliases = aliases
         self._threads: Threads | None = None
@@ -122,14 +124,18 @@ class TaskProcessor(Steering):
         provides = None if scopes is None else scopes.provides
         calls = Calls(provides, self.settings.allowed_modules, self._aliases)
         self.executor: Executor = self._given_executor or JsonExecutor(calls)
-        self._sender = Sender(self.settings, calls, self.executor, self._seal)
+        self._sender = Sender(self.settings, calls, self.executor, self._seal, self._carried)
+
+    def _carried(self) -> str | None:
+        return None if self.tracing is None else self.tracing.carried()
 
     async def __aenter__(self) -> Self:
         if self._open is not None:
             raise ConfigurationError("the processor is connected already: one `async with processor` at a time")
         self._check_declared()
         connection = await connect(self.settings)
-        storage = Storage(connection, self.settings.prefix, self.settings.command_timeout.total_seconds())
+        patience = self.settings.command_timeout.total_seconds()
+        storage = Storage(connection, self.settings.prefix, patience, self.observers)
         try:
             await storage.open_store()
         except StorageUnavailable as error:
@@ -220,12 +226,12 @@ class TaskProcessor(Steering):
     async def _work(self, opened: _Open, worker: Worker) -> None:
         while not worker.is_stopping:
             try:
+                await check_server(self.settings, opened.storage)
                 await opened.storage.check_access()
-                await check_server(opened.storage)
                 await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
                 break
             except StorageUnavailable as error:  # it was there when the processor connected, and will be again
-                logger.warning("%s", error)
+                logger.warning("%s", one_line(message_of(error)))
         await worker.run()
 
     @property
@@ -252,12 +258,14 @@ class TaskProcessor(Steering):
 
     @property
     def attend(self) -> Execute:
-        """`execute`, on payloads that are unsealed first."""
-        return self.execute if self._seal is None else self._execute_unsealed
+        """`execute`, on payloads that are unsealed first, and traced."""
+        return self.execute if self._seal is None and self.tracing is None else self._attend
 
-    async def _execute_unsealed(self, ctx: TaskContext) -> None:
-        ctx.unseal(cast("Seal", self._seal).open)
-        await self.execute(ctx)
+    async def _attend(self, ctx: TaskContext) -> None:
+        with nullcontext() if self.tracing is None else self.tracing.running(ctx):
+            if self._seal is not None:
+                ctx.unseal(self._seal.open)
+            await self.execute(ctx)
 
     async def _execute(self, ctx: TaskContext) -> None:
         if self._scopes is None:
@@ -287,7 +295,8 @@ class TaskProcessor(Steering):
         """`on(…).enqueue(…)` without its types."""
         together = self._opened().together
         id_ = uuid.uuid4().hex
-        await together.enqueue(self._sender.call(method, args, kwargs, options, id_))
+        with nullcontext() if self.tracing is None else self.tracing.sending(options.queue):
+            await together.enqueue(self._sender.call(method, args, kwargs, options, id_))
         return id_
 
     def on(self, queue: str | None = None, **options: Unpack[OnOptions]) -> On:
@@ -326,15 +335,6 @@ class TaskProcessor(Steering):
         """
         batch, upload = self.more_of_batch(queue, tenant, batch_id)
         return await fill(batch, upload, build)
-
-    async def cancel_batch(self, batch_id: str, *, tenant: str | None = None) -> bool:
-        """True: the batch is canceling or canceled now. False: unknown, ended otherwise, or another tenant's."""
-        storage = self._opened().storage
-        if not await storage.cancel_batch(id_text(batch_id), tenant):
-            return False
-        while await storage.cancel_queued(batch_id):
-            pass
-        return True
 
     def new_batch(self, queue: str | None, tenant: str | None, scope: str) -> tuple[Batch, Upload]:
         """A batch to be filled, and what sends it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from taskproc.attempt import Execute, run_attempt
 from taskproc.context import TaskContext
-from taskproc.errors import TaskTimeoutError
+from taskproc.errors import MalformedTask, TaskTimeoutError
 from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome
 from taskproc.records import Attempt
 
@@ -45,6 +45,7 @@ class Running:
         "settled",
         "storage",
         "task",
+        "waited",
     )
 
     def __init__(self, processor: TaskProcessor, storage: Storage, attempt: Attempt, leased_at: float) -> None:
@@ -65,6 +66,8 @@ class Running:
         self.asked = False
         """It was asked to end while in a thread: if it returns then, it may not have done all its work."""
         self.task: asyncio.Task[None] | None = None
+        self.waited = 0.0
+        """Seconds that the task had been ready when this attempt was fetched."""
 
     @property
     def deadline(self) -> datetime:
@@ -99,7 +102,7 @@ class Running:
         self.began = time.monotonic()
         if self.is_ending():
             return Interrupted()
-        outcome = await run_attempt(self.ctx, execute, settings)
+        outcome = await run_attempt(self.ctx, _refuse if self.attempt.damaged else execute, settings)
         if self.task is not None and self.task.cancelling():
             await self._absorb_cancels(self.task)
         return outcome
@@ -160,3 +163,7 @@ class Running:
             f"it ran longer than its invisibility of {self.attempt.invisibility / 1000:g} s: give it more by "
             "on(invisibility=…), extend_lock() or auto_extend"
         )
+
+
+async def _refuse(_ctx: TaskContext) -> None:
+    raise MalformedTask("its record in Redis is damaged")

@@ -10,9 +10,11 @@ from importlib.resources import files
 
 __all__ = ["Script", "scripts"]
 
-SHARED = ("_prelude", "_task", "_queue", "_batch", "_end", "_schedule", "_done")
+SHARED = ("_prelude", "_task", "_queue", "_pause", "_batch", "_end", "_schedule", "_done")
 LAST_SHARED: Mapping[str, str] = {"beat": "_prelude", "enqueue": "_queue", "exchange": "_end", "wake": "_queue"}
 """What is run most gets no more in front than it needs: Redis runs those lines anew each time."""
+PARTS: Mapping[str, Sequence[str]] = {"exchange": ("_settle",)}
+"""Of scripts that would be too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,10 @@ def scripts() -> Mapping[str, Script]:
         for file in folder.iterdir()
         if file.name.endswith(".lua")
     }
-    return {name: _script(name, texts) for name in sorted(texts) if name not in SHARED}
+    return {name: _script(name, texts) for name in sorted(texts) if not name.startswith("_")}
 
 
 def _script(name: str, texts: Mapping[str, str]) -> Script:
-    shared = SHARED[: SHARED.index(LAST_SHARED.get(name, SHARED[-1])) + 1]
+    shared = (*SHARED[: SHARED.index(LAST_SHARED.get(name, SHARED[-1])) + 1], *PARTS.get(name, ()))
     source = "\n".join(texts[each] for each in (*shared, name))
     return Script(name, shared, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

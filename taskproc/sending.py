@@ -27,8 +27,14 @@ class Sender:
     """Names methods, encodes arguments and fills in defaults, for one processor."""
 
     def __init__(
-        self, settings: TaskProcessorSettings, calls: Calls, executor: Executor, seal: Seal | None = None
+        self,
+        settings: TaskProcessorSettings,
+        calls: Calls,
+        executor: Executor,
+        seal: Seal | None = None,
+        trace: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._trace = trace
         self._settings = settings
         self._calls = calls
         self._executor = executor
@@ -106,6 +112,7 @@ class Sender:
             auto_extend=1 if auto_extend else None,
             after=options.after,
             at=options.at,
+            trace=self._trace(),
         )
 
 

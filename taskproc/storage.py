@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from taskproc.connection import Connection
+from taskproc.controls import Controls, new_request
 from taskproc.driver import Driver, encode
 from taskproc.errors import ConfigurationError
 from taskproc.keys import Keys
+from taskproc.observing import Observer
 from taskproc.records import (
     Attempt,
     Chunk,
@@ -24,6 +26,7 @@ from taskproc.records import (
     Settlement,
     attempts_from,
 )
+from taskproc.statistics import TIERS
 
 __all__ = ["OPEN_FOR_MS", "AddedToBatch", "Exchange", "Sending", "Storage"]
 
@@ -54,10 +57,13 @@ class Exchange:
     fetched: list[Attempt]
 
 
-class Storage:
+class Storage(Controls):
     """Every transition of tasks, batches and workers. Times are milliseconds."""
 
-    def __init__(self, connection: Connection, prefix: str, command_timeout: float) -> None:
+    def __init__(
+        self, connection: Connection, prefix: str, command_timeout: float, observers: Sequence[Observer] = ()
+    ) -> None:
+        self.observers = observers
         self.keys = Keys(prefix)
         self.driver = Driver(connection, self.keys, command_timeout)
 
@@ -92,7 +98,13 @@ class Storage:
         added: int = await self.driver.run(
             "enqueue", (self.keys.tenants,), {"tasks": tasks}, payloads, subject=tasks[0].id
         )
+        self._tell_sent(tasks)
         return added
+
+    def _tell_sent(self, tasks: Sequence[NewTask]) -> None:
+        for observer in self.observers:
+            for queue, count in Counter(task.queue for task in tasks).items():
+                observer.sent(queue, count)
 
     async def add_to_batch(
         self, chunk: Chunk, tasks: Sequence[Sending], continuations: Sequence[Sending]
@@ -107,6 +119,8 @@ class Storage:
         payloads = [data for _, data in (*tasks, *continuations)]
         keys = (self.keys.tenants, self.keys.open)
         result: bytes = await self.driver.run("add_to_batch", keys, arg, payloads, subject=chunk.batch)
+        if result == b"ok":
+            self._tell_sent([task for task, _ in tasks])
         return cast("AddedToBatch", result.decode())
 
     async def keep_open(self, entries: Sequence[str]) -> list[bool]:
@@ -124,15 +138,8 @@ class Storage:
 
     async def cancel_task(self, task_id: str, tenant: str | None = None) -> bool:
         """Drops a queued task, or tells the worker of a running one."""
-        arg = {"id": task_id, "tenant": tenant, "request": _new_request()}
+        arg = {"id": task_id, "tenant": tenant, "request": new_request()}
         return bool(await self.driver.run("cancel_task", (self.keys.canceled,), arg))
-
-    async def pause(self, *, paused: bool) -> None:
-        """Stops handing out tasks, or goes on with it."""
-        change, is_paused = -1, not paused
-        while is_paused != paused:
-            change, reply = await self.driver.run("pause", arg={"paused": paused, "change": change})
-            is_paused = bool(reply)
 
     # Schedules
 
@@ -188,14 +195,14 @@ class Storage:
 
     async def cancel_schedule(self, id_: str, tenant: str | None, owner: str | None = None) -> bool:
         """Removes a schedule; False when it is unknown, another tenant's, or not declared by `owner` (if given)."""
-        arg = {"id": id_, "tenant": tenant, "owner": owner, "request": _new_request()}
+        arg = {"id": id_, "tenant": tenant, "owner": owner, "request": new_request()}
         return bool(await self.driver.run("cancel_schedule", (self.keys.schedules,), arg))
 
     # Dead letters
 
     async def retry_dead(self, queue: str, ids: Sequence[str], retries: int | None, tenant: str | None) -> list[str]:
         """Makes those dead tasks ready again, once; the ids of those that are, unless a first reply was lost."""
-        arg = {"queue": queue, "ids": ids, "retries": retries, "tenant": tenant, "request": _new_request()}
+        arg = {"queue": queue, "ids": ids, "retries": retries, "tenant": tenant, "request": new_request()}
         return [id_.decode() for id_ in await self.driver.run("retry_dead", arg=arg)]
 
     async def discard_dead(self, queue: str, ids: Sequence[str], tenant: str | None) -> list[str]:
@@ -258,7 +265,7 @@ class Storage:
 
     async def reap(self, patience: int, max_recoveries: int) -> tuple[bool, list[Attempt]]:
         """Takes back tasks of one dead worker; whether there is more to do, and the tasks that were lost for good."""
-        arg = {"timeout": patience, "max_recoveries": max_recoveries, "limit": 200}
+        arg = {"timeout": patience, "max_recoveries": max_recoveries, "limit": 200, "request": new_request()}
         more, lost = await self.driver.run("reap", (self.keys.workers,), arg)
         return bool(more), attempts_from(lost, "")
 
@@ -283,24 +290,27 @@ class Storage:
         keys = (self.keys.ended, self.keys.tenants)
         return bool(await self.driver.run("clean_up", keys, {"retention": retention, "limit": 100}))
 
+    async def note_statistics(
+        self, request: str, counts: Mapping[str, Mapping[str, int]], outcomes: Sequence[Sequence[object]]
+    ) -> None:
+        """Adds up counts of a worker, by queue and name, once; and the outcomes (schedule, outcome, end) of cycles."""
+        tiers = [[tier.seconds, int(tier.kept.total_seconds())] for tier in TIERS]
+        arg = {"request": request, "counts": counts, "outcomes": outcomes, "tiers": tiers}
+        await self.driver.run("note_statistics", arg=arg)
+
     async def forget_queue(self, queue: str) -> bool:
         """Takes a queue off the list of queues if it is empty."""
         return bool(await self.driver.run("forget_queue", (self.keys.queues,), {"queue": queue}))
 
 
 def _due(row: list[Any]) -> DueSchedule:
-    id_, _tenant, _queue, _scope, cron, timezone, seconds, _unique, _expire, following = row
+    id_, _tenant, _queue, _scope, cron, timezone, seconds, _unique, _expire, following = row[:10]
     return DueSchedule(id_.decode(), _text(cron), _text(timezone), seconds == b"1", int(following))
 
 
 def _text(value: bytes) -> str:
     """What can be read of a text that may be damaged."""
     return value.decode(errors="replace")
-
-
-def _new_request() -> str:
-    """A name by which a repeat of a request is known."""
-    return uuid.uuid4().hex[:16]
 
 
 _SETTLED: Mapping[bytes, Settled] = {name.encode(): name for name in get_args(Settled)}

@@ -17,9 +17,11 @@ from redis.exceptions import RedisError
 from taskproc.attempts import Attempts, Pending, deliver
 from taskproc.errors import StorageUnavailable, TaskProcessorError
 from taskproc.failure import log_error, message_of, one_line
+from taskproc.health import VitalSigns
 from taskproc.heartbeat import Heartbeat
 from taskproc.listener import Events, WakeTokens
 from taskproc.maintenance import Maintenance
+from taskproc.recorder import Recorder
 from taskproc.records import Request
 from taskproc.scheduler import Scheduler
 from taskproc.supervised import Duties
@@ -62,6 +64,7 @@ class Worker:
         self._base = self._settings.base_frequency.total_seconds()
         self._dues: dict[str, int] = {}
         self._asked_at = 0.0
+        self.signs = VitalSigns()
         self._signal = asyncio.Event()  # ends the main loop's wait: to look, or to wait anew with another time
         self._look = False
         self._hungry = asyncio.Event()  # set: there are free slots and nothing is ready
@@ -73,9 +76,11 @@ class Worker:
         self._again = self._unsure = self._unknown = False
         self._tokens = WakeTokens(connection, storage.keys, self._settings.queues, self._base)
         self._events = Events(connection, storage.keys, self)
-        self._attempts = Attempts(processor, storage, self._wake_up)
-        self._heartbeat = Heartbeat(connection, storage.keys, self._timeout / 1000, self._beat_answered)
-        self._maintenance = Maintenance(processor, storage, looking)
+        self._recorder = Recorder(storage)
+        self._attempts = Attempts(processor, storage, self._wake_up, [self._recorder, *processor.observers])
+        beating = (self._timeout / 1000, self._beat_answered, self.signs)
+        self._heartbeat = Heartbeat(connection, storage.keys, *beating, lag=self._attempts.lag)
+        self._maintenance = Maintenance(processor, storage, looking, self.signs)
         self._scheduler = Scheduler(self._settings, storage, schedules)
 
     # Life
@@ -93,7 +98,7 @@ class Worker:
 
     async def _serve(self) -> None:
         listening = Duties({"wake tokens": self._listen})
-        others = {"deadlines": self._attempts.watch, "schedules": self._scheduler.run}
+        others = {"deadlines": self._attempts.watch, "schedules": self._scheduler.run, "statistics": self._recorder.run}
         duties = Duties(others | self._maintenance.duties())
         orderly = False
         try:
@@ -164,6 +169,7 @@ class Worker:
 
     async def _leave(self) -> None:
         try:
+            await self._recorder.send()
             await self._storage.leave(self.id)
         except (RedisError, OSError, TaskProcessorError) as error:
             logger.warning(
@@ -193,6 +199,7 @@ class Worker:
         return self._attempts.all_ended or now >= self._give_up_at + self._settings.command_timeout.total_seconds()
 
     async def _turn(self) -> None:
+        self.signs.turned_at = time.monotonic()
         self._look = False
         if self._unsure and not await self._resync():
             return
@@ -274,11 +281,11 @@ class Worker:
             self._look = True
             self._signal.set()
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         if self._stopping:
             return 0.1
         if self._free_slots() == 0:
-            return None
+            return self._base  # for nothing, but to show that the loop turns
         now = time.monotonic()
         poll_in = max(self._asked_at + self._base - now, 0.001)
         if not self._dues:

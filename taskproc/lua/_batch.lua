@@ -22,7 +22,7 @@ local MOST_TOLD = 8 * 1024 * 1024 -- bytes, of one reply: when there are more it
 local function tell(told, task, batch)
   local data, position = task.d or '', #told
   task.b = task.b or batch and look_up(batch).scope or nil
-  task.d = nil
+  task.d, task.a = nil, nil
   local fields = cmsgpack.pack(task)
   told[position + 1] = fields
   told[position + 2] = data
@@ -35,7 +35,7 @@ local function lay_aside(id, queue, error)
     'HSET', task_key(id), 's', 'x', 'q', queue, 'died', now,
     'error_type', error.type, 'error_message', error.message, 'traceback', error.traceback
   )
-  redis.call('HDEL', task_key(id), 'l', 'u')
+  redis.call('HDEL', task_key(id), 'l', 'u', 'h')
   redis.call('ZADD', queue_key(queue, 'dead'), now, id)
   redis.call('SADD', P .. ':queues', queue)
 end

@@ -41,10 +41,33 @@ local function is_sound(task, queue)
     and not (o and not find(o, NUMBER)) and not (v and not find(v, NUMBER))
 end
 
+-- The attempts of a task, kept in its record: how many there were, then the last of them, each a MessagePack array
+-- after its length.
+local MOST_OF_ATTEMPTS = 6000 -- bytes
+local MOST_OF_MESSAGE = 300
+local function with_attempt(attempts, outcome, token, began, error)
+  local times, kept = (attempts or ''):match('^(%d%d?%d?%d?%d?%d?) (.*)$')
+  local message = error.message or ''
+  if #message > MOST_OF_MESSAGE then
+    message = message:sub(1, MOST_OF_MESSAGE):gsub('[\194-\244][\128-\191]*$', '') -- no half characters
+  end
+  local entry = cmsgpack.pack({ outcome, worker_of(token) or '', began, now, error.type or '', message })
+  kept = (kept or '') .. #entry .. ':' .. entry
+  while #kept > MOST_OF_ATTEMPTS do
+    local length = kept:match('^(%d%d?%d?%d?):') or #kept
+    kept = kept:sub(#tostring(length) + length + 2)
+  end
+  return ((tonumber(times) or 0) + 1) .. ' ' .. kept
+end
+
 -- An attempt's task goes back into its queue; `...` are fields that its record gets.
 local function put_back(id, queue, tenant, wait, at_head, ...)
-  redis.call('HDEL', task_key(id), 'l', 'u')
-  redis.call('HSET', task_key(id), 's', wait > 0 and 'd' or 'r', ...)
+  redis.call('HDEL', task_key(id), 'l', 'u', 'h')
+  if wait > 0 then
+    redis.call('HSET', task_key(id), 's', 'd', ...)
+  else
+    redis.call('HSET', task_key(id), 's', 'r', 'r', now, ...)
+  end
   if wait > 0 then
     delay(queue, id, now + wait)
   else
@@ -53,18 +76,21 @@ local function put_back(id, queue, tenant, wait, at_head, ...)
 end
 
 -- Ends the lease that a worker has on a task; what is then to become of it, `otherwise` says, unless it was canceled.
+-- It is told the lease's token and begin too.
 local function revoke(id, worker, otherwise)
-  local task = read_task(id, 's', 'l', 'q', 't', 'w', 'k')
+  local task = read_task(id, 's', 'l', 'q', 't', 'w', 'k', 'h', 'i')
   local holds = task[1] == 'l' and task[2] and task[3] and worker_of(task[2]) == worker
   redis.call('SREM', P .. ':worker:' .. worker .. ':tasks', id)
   if not holds then
     return
   end
+  local ends = redis.call('ZSCORE', queue_key(task[3], 'leased'), id)
   redis.call('ZREM', queue_key(task[3], 'leased'), id)
   if is_withdrawn(id, task[5], task[6]) then
     end_canceled(id, task[5], task[6])
   else
-    otherwise(id, task[3], task[4], task[5])
+    local began = whole(task[7]) or (tonumber(ends) or now) - (whole(task[8]) or 0)
+    otherwise(id, task[3], task[4], task[5], task[2], began)
   end
 end
 
@@ -79,7 +105,7 @@ local function end_delays(queue, ids)
     if task[1] == 'd' and is_withdrawn(id, task[3]) then
       end_canceled(id, task[3])
     elseif task[1] == 'd' then
-      redis.call('HSET', task_key(id), 's', 'r')
+      redis.call('HSET', task_key(id), 's', 'r', 'r', now)
       make_ready(queue, task[2], id)
     end
   end

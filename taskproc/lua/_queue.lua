@@ -19,13 +19,43 @@ local function wake(queue, count)
   end
 end
 
+-- Whether a queue or tenant is paused, or was until lately, so that something of it is still parked: see _pause.lua.
+local pausing
+local function is_pausing()
+  if pausing == nil then
+    pausing = redis.call('HEXISTS', KEYS[1], 'pauses') == 1
+  end
+  return pausing
+end
+
+local PARKED = P .. ':parked'
+local function note_pausing()
+  if redis.call('EXISTS', P .. ':pauses', PARKED) > 0 then
+    redis.call('HSET', KEYS[1], 'pauses', '1')
+  else
+    redis.call('HDEL', KEYS[1], 'pauses')
+  end
+end
+
+-- In a plain queue: where tasks of a tenant that was found paused are set aside, in their order.
+local function lane_key(queue, tenant)
+  return queue_key(queue, 'ready:' .. tenant)
+end
+
+local function forget_lane(queue, tenant)
+  redis.call('ZREM', queue_key(queue, 'turns'), tenant)
+  redis.call('ZREM', PARKED, tenant .. ':' .. queue, ':' .. tenant .. ':' .. queue)
+  redis.call('UNLINK', lane_key(queue, tenant))
+  note_pausing()
+end
+
 local function take_turn(queue, tenant)
   redis.call('ZADD', queue_key(queue, 'turns'), redis.call('HINCRBY', queue_key(queue), '#', 1), tenant)
 end
 
 -- Puts tasks that are ready into their queue, at its end or, when given back unstarted, at its head.
-local function push_ready(queue, tenant, ids, at_head)
-  call_many(at_head and 'LPUSH' or 'RPUSH', ready_key(queue, tenant), ids)
+local function push_ready(queue, tenant, ids, at_head, list)
+  call_many(at_head and 'LPUSH' or 'RPUSH', list, ids)
   redis.call('HINCRBY', queue_key(queue), '*', #ids)
   if is_fair(queue) and redis.call('HINCRBY', queue_key(queue), tenant, #ids) == #ids then
     take_turn(queue, tenant)
@@ -36,6 +66,11 @@ end
 
 -- Forgets the counts, tombstones and tokens of a queue without live ready tasks.
 local function empty_queue(queue)
+  if is_pausing() and not is_fair(queue) then
+    for _, tenant in ipairs(redis.call('ZRANGE', queue_key(queue, 'turns'), 0, 9999)) do
+      forget_lane(queue, tenant)
+    end
+  end
   redis.call('UNLINK', queue_key(queue), queue_key(queue, 'wake'), queue_key(queue, 'turns'), queue_key(queue, 'ready'))
 end
 
@@ -51,13 +86,22 @@ local function uncount_ready(queue, tenant, count)
   end
 end
 
+-- The list whose head a tenant's task goes back to.
+local function head_of(queue, tenant)
+  if is_pausing() and redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) then
+    return lane_key(queue, tenant)
+  end
+  return ready_key(queue, tenant)
+end
+
 -- Collects tasks that become ready, by list, for one push each, in the order of their coming.
 local ready, pushes = {}, {}
 local function make_ready(queue, tenant, id, at_head)
   tenant = tenant or '' -- of a damaged record: fetch leaves it aside
-  local name = ready_key(queue, tenant) .. (at_head and ':head' or '')
+  local list = at_head and head_of(queue, tenant) or ready_key(queue, tenant)
+  local name = list .. (at_head and ':head' or '')
   if not ready[name] then
-    ready[name] = { queue = queue, tenant = tenant, at_head = at_head, ids = {} }
+    ready[name] = { queue = queue, tenant = tenant, at_head = at_head, list = list, ids = {} }
     pushes[#pushes + 1] = ready[name]
   end
   table.insert(ready[name].ids, id)
@@ -65,7 +109,7 @@ end
 
 local function flush_ready()
   for _, group in ipairs(pushes) do
-    push_ready(group.queue, group.tenant, group.ids, group.at_head)
+    push_ready(group.queue, group.tenant, group.ids, group.at_head, group.list)
   end
   ready, pushes = {}, {}
 end

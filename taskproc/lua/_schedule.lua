@@ -9,6 +9,7 @@ local ALL_SCHEDULES = P .. ':schedules:all'
 local SCHEDULE_FIELDS = {
   'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next',
   'call', 'data', 'topic', 'retries', 'invisibility', 'auto_extend', 'task', 'owner',
+  'paused', 'last', 'started', 'outcome', 'ended',
 }
 
 local function read_schedule(id)
@@ -42,7 +43,7 @@ local function start_cycle(id, schedule, task_id, instant, not_after)
     i = schedule.invisibility, x = schedule.auto_extend or nil, m = instant, g = schedule.unique or nil, v = not_after,
     b = schedule.scope,
   }, schedule.data, 'r')
-  redis.call('HSET', schedule_key(id), 'task', task_id)
+  redis.call('HSET', schedule_key(id), 'task', task_id, 'last', instant, 'started', now)
   redis.call('ZADD', P .. ':tenants', now, schedule.tenant)
   make_ready(schedule.queue, schedule.tenant, task_id)
   flush_ready()

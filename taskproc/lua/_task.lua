@@ -82,7 +82,7 @@ end
 
 local function write_task(id, task, data, state)
   local fields = { 's', state, 'q', task.q, 't', task.t, 'c', task.c, 'd', data, 'e', now, 'n', task.n, 'i', task.i }
-  for _, name in ipairs({ 'p', 'x', 'w', 'y', 'z', 'm', 'g', 'v', 'b' }) do
+  for _, name in ipairs({ 'p', 'x', 'w', 'y', 'z', 'm', 'g', 'v', 'b', 'j' }) do
     if task[name] then
       fields[#fields + 1] = name
       fields[#fields + 1] = task[name]

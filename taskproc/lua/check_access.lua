@@ -5,6 +5,7 @@ local none = KEYS[#KEYS]
 local TRIED = {
   { 'UNLINK' },
   { 'HSET', 'f', 1 }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HEXISTS', 'f' }, { 'HINCRBY', 'f', 1 },
+  { 'HLEN' },
   { 'HGETALL' }, -- at most one
   { 'HDEL', 'f' },
   { 'UNLINK' },
@@ -14,7 +15,7 @@ local TRIED = {
   { 'UNLINK' },
   { 'ZADD', 1, 'a' }, { 'ZCARD' }, { 'ZSCORE', 'a' }, { 'ZRANGE', 0, 0 }, { 'ZREVRANGE', 0, 0 },
   { 'ZRANGEBYSCORE', 1, 1 }, { 'ZRANGEBYLEX', '-', '+' }, { 'ZLEXCOUNT', '-', '+' }, { 'ZREM', 'a' },
-  { 'DEL' }, { 'EXISTS' }, { 'UNLINK' },
+  { 'DEL' }, { 'EXISTS' }, { 'EXPIRE', 1 }, { 'UNLINK' },
 }
 local denied = {}
 

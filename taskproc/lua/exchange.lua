@@ -2,118 +2,19 @@
 -- KEYS: meta, workers
 -- arg: request: {worker, nonce (0: only settle), known (nonce of the last answer), slots, queues, max_recoveries},
 --   done: [id, token, us (run time) of each],
---   others: [{id, token, outcome, us, delay? (ms), type?, message?, traceback?, unknown?}]
+--   others: [{id, token, outcome, us, delay? (ms), type?, message?, traceback? (of a dead one), unknown?}]
 --   outcome: retry | dead | discard | release
--- returns: status ('ok', 'paused', 'gone': the worker is not known (any more), 'silent': it has not beaten in time,
---   'late': overtaken by a later exchange or a resync, 'rewound': Redis has lost an exchange that it had answered),
---   now, [the next due time of each queue, or ''], '1' if there may be more, [settled as of each done, then of
---   each other], [record, data of each task]; a record is a MessagePack map of its fields, with the scope of its batch
+-- returns: status ('ok', 'paused': everything is, or this worker is drained, 'gone': the worker is not known (any
+--   more), 'silent': it has not beaten in time, 'late': overtaken by a later exchange or a resync, 'rewound': Redis has
+--   lost an exchange that it had answered), now, [the next due time of each queue, or ''], '1' if there may be more,
+--   [settled as of each done, then of each other], [record, data of each task]; a record is a MessagePack map of its
+--   fields, with the scope of its batch
 --   settled as: done | failed | canceled | released | stale
 local MOST_SKIPPED = 1000
 local MOST_DUE = 200
-
--- Settling -----------------------------------------------------------------------------------------------------------
+local MOST_LANES = 100
 
 local request = arg.request
-local settled = {}
-local seen = {}
-local by_queue, by_token = {}, {} -- ids of accepted attempts
-
--- The task (state, token, queue, awaited, canceled) of an attempt that has its lease; false for any other.
-local function accept(id, token)
-  local task = redis.pcall('HMGET', task_key(id), 's', 'l', 'q', 'w', 'k') -- an error has no state
-  if task[1] ~= 'l' or task[2] ~= token or not task[3] or seen[id] then
-    return false
-  end
-  seen[id] = true
-  is_canceled(counted_in(id, task[4])) -- looked up before anything is written
-  append(by_queue, task[3], id)
-  append(by_token, token, id)
-  return task
-end
-
-local function release_leases()
-  for queue, ids in pairs(by_queue) do
-    call_many('ZREM', queue_key(queue, 'leased'), ids)
-  end
-  for token, ids in pairs(by_token) do
-    call_many('SREM', P .. ':worker:' .. worker_of(token) .. ':tasks', ids)
-  end
-end
-
-local settle = {}
-
-function settle.retry(settlement, queue)
-  local task = read_task(settlement.id, 't', 'f')
-  local failures = (tonumber(task[2]) or 0) + 1
-  put_back(settlement.id, queue, task[1], settlement.delay or 0, false, 'f', failures)
-  return 'failed'
-end
-
-function settle.discard(settlement, _, awaited)
-  count(counted_in(settlement.id, awaited), 'failed', 1)
-  forget(settlement.id)
-  return 'failed'
-end
-
-function settle.dead(settlement, queue, awaited)
-  increment(settlement.id, 'f')
-  bury(settlement.id, queue, awaited, settlement)
-  return 'failed'
-end
-
-function settle.release(settlement, queue)
-  local task = read_task(settlement.id, 't', 'u')
-  if settlement.unknown then
-    put_back(settlement.id, queue, task[1], settlement.delay, false, 'u', task[2] or now)
-  else
-    put_back(settlement.id, queue, task[1], 0, true)
-  end
-  return 'released'
-end
-
-local function settle_done(id, task, us)
-  local batch = counted_in(id, task[4])
-  count(batch, 'duration', us)
-  if task[5] or is_canceled(batch) then
-    end_canceled(id, task[4], task[5])
-    return 'canceled'
-  end
-  count(batch, 'done', 1)
-  forget(id)
-  return 'done'
-end
-
-local function settle_other(settlement, task)
-  count(counted_in(settlement.id, task[4]), 'duration', settlement.us or 0)
-  if is_withdrawn(settlement.id, task[4], task[5]) then
-    end_canceled(settlement.id, task[4], task[5])
-    return 'canceled'
-  end
-  return settle[settlement.outcome](settlement, task[3], task[4])
-end
-
-local function settle_all()
-  local done, others, tasks = arg.done, arg.others, {}
-  local most = #done / 3
-  for number = 1, most do
-    tasks[number] = accept(done[3 * number - 2], done[3 * number - 1])
-  end
-  for number, settlement in ipairs(others) do
-    tasks[most + number] = accept(settlement.id, settlement.token)
-  end
-  release_leases()
-  for number = 1, most do
-    settled[number] = tasks[number] and settle_done(done[3 * number - 2], tasks[number], done[3 * number]) or 'stale'
-  end
-  for number, settlement in ipairs(others) do
-    settled[most + number] = tasks[most + number] and settle_other(settlement, tasks[most + number]) or 'stale'
-  end
-  finish()
-end
-
--- Fetching -----------------------------------------------------------------------------------------------------------
-
 local fetched = {}
 local room = MOST_TOLD
 local token = request.worker .. ':' .. string.format('%.0f', request.nonce)
@@ -165,6 +66,8 @@ local function kind_of(task, queue, batch)
     return 'canceled'
   elseif task.v and now > tonumber(task.v) then
     return 'expired'
+  elseif pausing and is_paused('tenant:' .. task.t) then
+    return 'aside'
   elseif must_wait(task.id, task.o) then
     return 'suspect'
   end
@@ -185,14 +88,23 @@ function drop.unsound(id, queue, awaited)
   bury(id, queue, awaited, DAMAGED)
 end
 
+-- Tasks of paused tenants go to the lanes of these.
+local function set_aside(queue, lanes)
+  for tenant, ids in pairs(lanes) do
+    call_many('RPUSH', lane_key(queue, tenant), ids)
+    if not is_parked(queue, tenant) then
+      park(queue, tenant)
+    end
+  end
+end
+
 -- Takes up to `want` ids off the head of a list while there is room to tell of them, passing over tombstones and what
 -- stands there twice; returns how many were looked at, how many of them leased, and the last one that had to go to the
 -- end of the list.
 local looked_at = {}
-local function take(queue, tenant, want)
-  local list = ready_key(queue, tenant)
+local function take(queue, tenant, want, list)
   local ids = redis.call('LRANGE', list, 0, want - 1)
-  local deadlines, held, dropped_here, suspects, looked = {}, {}, 0, {}, #ids
+  local deadlines, held, dropped_here, suspects, lanes, looked = {}, {}, 0, {}, {}, #ids
   for position, id in ipairs(ids) do
     local task = read_record(id)
     if task.s == 'r' and not looked_at[id] then
@@ -206,6 +118,8 @@ local function take(queue, tenant, want)
         lease(task, batch)
       elseif kind == 'suspect' then
         suspects[#suspects + 1] = id
+      elseif kind == 'aside' then
+        append(lanes, task.t, id)
       else
         drop[kind](id, queue, task.w)
         dropped_here = dropped_here + 1
@@ -221,6 +135,7 @@ local function take(queue, tenant, want)
     redis.call('LPOP', list, looked)
   end
   call_many('RPUSH', list, suspects)
+  set_aside(queue, lanes)
   for _, id in ipairs(suspects) do
     looked_at[id] = nil
   end
@@ -230,34 +145,93 @@ local function take(queue, tenant, want)
   return looked, #held, suspects[#suspects]
 end
 
-local function fetch_in_order(queue, want)
-  local length = redis.call('LLEN', ready_key(queue))
+-- Returns how many are still wanted, and whether there may be more behind what was looked at.
+local function take_along(queue, want, list)
+  local length = redis.call('LLEN', list)
   local most = math.min(length, want + MOST_SKIPPED)
   local looked = 0
   while want > 0 and room > 0 and looked < most do
-    local seen_now, leased = take(queue, nil, math.min(want, most - looked))
+    local seen_now, leased = take(queue, nil, math.min(want, most - looked), list)
     if seen_now == 0 then
       break
     end
     looked = looked + seen_now
     want = want - leased
   end
-  if redis.call('EXISTS', ready_key(queue)) == 0 then
+  return want, want > 0 and most < length
+end
+
+-- What was set aside of tenants that are paused no more: it is older than all that stands in the queue's list.
+local function fetch_from_lanes(queue, want)
+  local unfinished = false
+  local first = '(' .. string.format('%.0f', BEHIND)
+  local open = redis.call('ZRANGEBYSCORE', queue_key(queue, 'turns'), '-inf', first, 'LIMIT', 0, MOST_LANES)
+  for _, tenant in ipairs(open) do
+    if is_paused('tenant:' .. tenant) then
+      park(queue, tenant)
+    elseif want > 0 and room > 0 then
+      local more
+      want, more = take_along(queue, want, lane_key(queue, tenant))
+      unfinished = unfinished or more
+      if redis.call('EXISTS', lane_key(queue, tenant)) == 0 then
+        forget_lane(queue, tenant)
+      end
+    end
+  end
+  return want, unfinished or #open == MOST_LANES
+end
+
+local function fetch_in_order(queue, want)
+  local unfinished = false
+  if pausing then
+    want, unfinished = fetch_from_lanes(queue, want)
+  end
+  if want > 0 and not unfinished then
+    want, unfinished = take_along(queue, want, ready_key(queue))
+  end
+  local has_lanes = pausing and redis.call('EXISTS', queue_key(queue, 'turns')) == 1
+  if not has_lanes and redis.call('EXISTS', ready_key(queue)) == 0 then
     empty_queue(queue)
   end
-  return want, want > 0 and most < length
+  return want, unfinished
+end
+
+-- How many tasks are ready in a fair queue, but for those of tenants that are parked.
+local function count_in_turn(queue)
+  local all = tonumber(redis.call('HGET', queue_key(queue), '*')) or 0
+  if pausing then
+    for _, tenant in ipairs(parked_in(queue)) do
+      all = all - (tonumber(redis.call('HGET', queue_key(queue), tenant)) or 0)
+    end
+  end
+  return all
+end
+
+-- The tenant whose turn it is, if there is one: paused ones that stand in front are parked, a bounded number of them.
+local function next_in_turn(queue)
+  for _ = 1, MOST_SKIPPED do
+    local tenant = redis.call('ZRANGE', queue_key(queue, 'turns'), 0, 0)[1]
+    if not pausing or not tenant or not is_paused('tenant:' .. tenant) then
+      return tenant
+    elseif is_parked(queue, tenant) then
+      return nil
+    end
+    park(queue, tenant)
+  end
 end
 
 -- One of each tenant in turn, until there are none but suspects. A tenant whose task was canceled keeps its turn.
 local function fetch_in_turn(queue, want)
   local looked, suspects, waiting = 0, {}, 0
   while want > 0 and room > 0 and looked < MOST_SKIPPED do
-    local tenant = redis.call('ZRANGE', queue_key(queue, 'turns'), 0, 0)[1]
+    local tenant = next_in_turn(queue)
     if not tenant then
-      empty_queue(queue)
+      if redis.call('EXISTS', queue_key(queue, 'turns')) == 0 then
+        empty_queue(queue)
+      end
       return want, false
     end
-    local seen_now, leased, passed = take(queue, tenant, 1)
+    local seen_now, leased, passed = take(queue, tenant, 1, ready_key(queue, tenant))
     if seen_now == 0 then
       uncount_ready(queue, tenant, redis.call('HGET', queue_key(queue), tenant) or 0)
     elseif (leased > 0 or passed) and redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) then
@@ -266,7 +240,7 @@ local function fetch_in_turn(queue, want)
     if passed then
       waiting = waiting + (suspects[passed] and 0 or 1)
       suspects[passed] = true
-      if waiting >= tonumber(redis.call('HGET', queue_key(queue), '*')) then
+      if waiting >= count_in_turn(queue) then
         return want, false
       end
     end
@@ -294,6 +268,30 @@ local function read_dues()
   return dues
 end
 
+local function fetch_from(queue, want)
+  if pausing and is_paused('queue:' .. queue) then
+    return want, false
+  end
+  return (is_fair(queue) and fetch_in_turn or fetch_in_order)(queue, want)
+end
+
+-- Whether some worker may get something of a queue now.
+local function has_work(queue)
+  if redis.call('EXISTS', queue_key(queue)) == 0 or pausing and is_paused('queue:' .. queue) then
+    return false
+  elseif not pausing or not is_fair(queue) and redis.call('EXISTS', ready_key(queue)) == 1 then
+    return true
+  end
+  local tenant = redis.call('ZRANGE', queue_key(queue, 'turns'), 0, 0)[1]
+  return tenant and not is_parked(queue, tenant)
+end
+
+local function wake_another(queue)
+  if has_work(queue) and redis.call('LLEN', queue_key(queue, 'wake')) == 0 then
+    wake(queue, 1)
+  end
+end
+
 local function fetch_all()
   local want, more = request.slots, false
   for _, queue in ipairs(request.queues) do
@@ -303,12 +301,11 @@ local function fetch_all()
   for _, queue in ipairs(request.queues) do
     if want > 0 then
       local unfinished
-      want, unfinished = (is_fair(queue) and fetch_in_turn or fetch_in_order)(queue, want)
+      want, unfinished = fetch_from(queue, want)
       more = more or unfinished
     end
-    local holds_more = redis.call('EXISTS', queue_key(queue)) == 1
-    if (want == 0 or room <= 0) and holds_more and redis.call('LLEN', queue_key(queue, 'wake')) == 0 then
-      wake(queue, 1) -- this worker is full, another may not be
+    if want == 0 or room <= 0 then
+      wake_another(queue) -- this worker is full, another may not be
     end
   end
   finish()
@@ -318,7 +315,7 @@ end
 -- Whether this worker may be given work, and why not.
 local function standing()
   local alive_until = tonumber(redis.call('ZSCORE', KEYS[2], request.worker) or 0)
-  local worker = redis.call('HMGET', P .. ':worker:' .. request.worker, 'nonce', 'dead')
+  local worker = redis.call('HMGET', P .. ':worker:' .. request.worker, 'nonce', 'dead', 'drain')
   if alive_until == 0 or worker[2] then
     return 'gone'
   elseif alive_until <= now then
@@ -329,7 +326,12 @@ local function standing()
     return 'rewound'
   end
   redis.call('HSET', P .. ':worker:' .. request.worker, 'nonce', request.nonce)
-  if redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
+  if everything_is_paused() then
+    return 'paused'
+  elseif worker[3] then
+    for _, queue in ipairs(request.slots > 0 and request.queues or {}) do
+      wake_another(queue) -- the token that woke this worker was for one that works
+    end
     return 'paused'
   end
   return 'ok'

@@ -2,18 +2,19 @@
 -- KEYS: meta, schedules
 -- arg: id, from (the `next` that was read), instant? (of the cycle to start; without it `next` is only corrected),
 --   to (the new `next`), dead_is_busy (whether a dead task counts as not ended)
--- returns: 'fired', 'skipped' (too late, or the task of an earlier cycle has not ended), 'stale', 'paused'
+-- returns: 'fired', 'skipped' (the schedule is paused, it is too late, or the task of an earlier cycle has not
+--   ended), 'stale', 'paused'
 local key = schedule_key(arg.id)
 local schedule = read_schedule(arg.id)
 if schedule.next ~= string.format('%.0f', arg.from) or not is_whole(schedule) then
   return 'stale'
-elseif arg.instant and redis.call('HEXISTS', KEYS[1], 'paused') == 1 then
+elseif arg.instant and everything_is_paused() then
   return 'paused'
 end
 pass_memory_limit()
 redis.call('HSET', key, 'next', arg.to)
 redis.call('ZADD', KEYS[2], arg.to, arg.id)
-if not arg.instant then
+if not arg.instant or schedule.paused then
   return 'skipped'
 end
 local not_after = schedule.expire and arg.instant + schedule.expire

@@ -2,9 +2,13 @@
 -- KEYS: meta, schedules
 -- arg: due (boolean), or tenant?, skip; take (at most 1,000)
 -- returns: now, the first instant later than that ('' if there is none),
---   [[id, tenant, queue, scope, cron, timezone, seconds, unique, expire, next]…],
+--   [[id, tenant, queue, scope, cron, timezone, seconds, unique, expire, next, paused, last,
+--   started, outcome, ended, owner]…],
 --   '1' if an index lacks some schedule, see mend_schedules; [ids of due ones that are damaged: they are due no more]
-local TOLD = { 'id', 'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next' }
+local TOLD = {
+  'id', 'tenant', 'queue', 'scope', 'cron', 'timezone', 'seconds', 'unique', 'expire', 'next',
+  'paused', 'last', 'started', 'outcome', 'ended', 'owner',
+}
 
 local function of_tenant()
   local first, last = '[' .. arg.tenant .. ':', '(' .. arg.tenant .. ';' -- which is what follows ':'

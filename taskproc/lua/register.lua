@@ -8,7 +8,7 @@ local key = P .. ':worker:' .. arg.worker
 redis.call('HSET', KEYS[1], 'beaten', now)
 redis.call('ZADD', KEYS[2], now + arg.timeout, arg.worker)
 redis.call(
-  'HSET', key, 'host', arg.host, 'pid', arg.pid, 'since', now, 'queues', arg.queues, 'slots', arg.slots,
+  'HSET', key, 'host', arg.host, 'pid', arg.pid, 'since', now, 'seen', now, 'queues', arg.queues, 'slots', arg.slots,
   'version', arg.version
 )
 return tostring(now)

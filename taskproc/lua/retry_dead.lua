@@ -8,7 +8,7 @@ local function revive(id, tenant, awaited)
   local batch = counted_in(id, awaited)
   redis.call('ZREM', queue_key(arg.queue, 'dead'), id)
   redis.call('HDEL', task_key(id), 'f', 'o', 'u', 'died', 'error_type', 'error_message', 'traceback')
-  redis.call('HSET', task_key(id), 's', 'r', unpack(arg.retries and { 'n', arg.retries } or {}))
+  redis.call('HSET', task_key(id), 's', 'r', 'r', now, unpack(arg.retries and { 'n', arg.retries } or {}))
   if batch and look_up(batch).exists then
     add_to(batch_key(batch), 'failed', -1)
     reopen(batch)

@@ -1,21 +1,24 @@
 -- Looks after queues: due tasks become ready, and attempts whose lease ran out without a word of their worker have
--- failed.
+-- failed; pauses whose time is over end.
 -- KEYS: meta
 -- arg: queues, timeout (ms), deadletter, deadletter_unique, limit (of tasks)
 -- returns: '1' when there is more to do
 local GRACE = 2000 -- ms after the lease's end, in which its worker reports the failure itself
 local room = arg.limit
 
-local function overdue(id, queue, tenant, awaited)
+local OVERDUE = {
+  type = 'TaskTimeoutError', message = 'it ran longer than its invisibility, and its worker did not end it',
+  traceback = '',
+}
+
+local function overdue(id, queue, tenant, awaited, token, began)
   local failures = increment(id, 'f')
-  local task = read_task(id, 'n', 'g')
+  local task = read_task(id, 'n', 'g', 'a')
+  redis.call('HSET', task_key(id), 'a', with_attempt(task[3], 'failed', token, began, OVERDUE))
   if failures < (tonumber(task[1]) or 0) then
     put_back(id, queue, tenant, 0, false)
   elseif arg.deadletter and (arg.deadletter_unique or not task[2]) then
-    bury(id, queue, awaited, {
-      type = 'TaskTimeoutError', message = 'it ran longer than its invisibility, and its worker did not end it',
-      traceback = '',
-    })
+    bury(id, queue, awaited, OVERDUE)
   else
     count(counted_in(id, awaited), 'failed', 1)
     forget(id)
@@ -49,6 +52,9 @@ local function start_due(queue)
 end
 
 pass_memory_limit()
+if is_pausing() then
+  end_lapsed()
+end
 local spared, began = nobody_can_be_blamed(arg.timeout)
 for _, queue in ipairs(arg.queues) do
   start_due(queue)

@@ -1,12 +1,14 @@
--- Adds or changes a schedule. With the same cron and time zone it keeps its next instant.
+-- Adds or changes a schedule. With the same cron and time zone it keeps its next instant; what has become of it
+-- it keeps always.
 -- KEYS: meta, schedules
 -- arg: id, next (ms, for a new cron or time zone), owner?, schedule: {tenant, queue, scope, cron, timezone, seconds,
 --   unique?, expire?, retries, invisibility, auto_extend?, call, topic?}; ARGV[2]: the data of its tasks
 -- returns: the next instant, or '' when the id is another tenant's
 local key = schedule_key(arg.id)
-local before = read_hash(key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'task', 'owner')
+local KEPT_FIELDS = { 'task', 'paused', 'last', 'started', 'outcome', 'ended' }
+local before = read_hash(key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'owner', unpack(KEPT_FIELDS))
 if before[1] and before[1] ~= arg.schedule.tenant then
-  if not arg.owner or before[7] ~= arg.owner then
+  if not arg.owner or before[6] ~= arg.owner then
     return ''
   end
   redis.call('ZREM', ALL_SCHEDULES, before[1] .. ':' .. arg.id) -- its own code gives it to another tenant
@@ -22,8 +24,10 @@ for name, value in pairs(arg.schedule) do
 end
 redis.call('DEL', key)
 redis.call('HSET', key, unpack(fields))
-if before[6] then
-  redis.call('HSET', key, 'task', before[6])
+for position, name in ipairs(KEPT_FIELDS) do
+  if before[6 + position] then
+    redis.call('HSET', key, name, before[6 + position])
+  end
 end
 if arg.owner then
   redis.call('HSET', key, 'owner', arg.owner)

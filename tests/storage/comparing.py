@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tests.storage.laws import broken_laws
+from tests.storage.laws import PARKED, broken_laws
 from tests.storage.model import Batch, Model, Task
 from tests.storage.store import Dump
 
@@ -88,22 +88,29 @@ def _batch_record(batch: Batch) -> dict[str, str]:
 
 def _workers(model: Model, dump: Dump) -> Iterator[str]:
     stored = {worker: _about(dump.get(f"worker:{worker}", {})) for worker in dump.get("workers", {})}
-    expected = {worker: (one.nonce, one.suspect, one.is_dead) for worker, one in model.workers.items()}
+    expected = {worker: (one.nonce, one.suspect, one.is_dead, one.is_drained) for worker, one in model.workers.items()}
     yield from _differ("workers", stored, expected)
     alive = {worker: one.alive_until for worker, one in model.workers.items()}
     yield from _differ("alive until", dump.get("workers", {}), alive)
     meta = {name: int(dump.get("meta", {}).get(name, 0)) for name in ("beaten", "hold", "paused")}
-    yield from _differ("meta", meta, {"beaten": model.beaten, "hold": model.hold, "paused": model.paused_at or 0})
+    paused_since = model.pauses["*"][0] if "*" in model.pauses else 0
+    yield from _differ("meta", meta, {"beaten": model.beaten, "hold": model.hold, "paused": paused_since})
+    since = {what: int(dump.get(f"pause:{what}", {}).get("since", 0)) for what in dump.get("pauses", {})}
+    pauses = {what: (since[what], until) for what, until in dump.get("pauses", {}).items()}
+    yield from _differ("pauses", pauses, model.pauses)
 
 
-def _about(record: dict[str, str]) -> tuple[int, str, bool]:
-    return int(record.get("nonce", 0)), record.get("suspect", ""), "dead" in record
+def _about(record: dict[str, str]) -> tuple[int, str, bool, bool]:
+    return int(record.get("nonce", 0)), record.get("suspect", ""), "dead" in record, "drain" in record
 
 
-def _standing(dump: Dump) -> tuple[dict[tuple[str, str], list[str]], dict[str, list[str]]]:
-    """The ready tasks of each list, and the tenants of each ring, in their order."""
+def _standing(
+    dump: Dump,
+) -> tuple[dict[tuple[str, str], list[str]], dict[str, list[str]], set[tuple[str, str]]]:
+    """The ready tasks of each list, and the tenants of each ring, in their order; and who is parked where."""
     lanes: dict[tuple[str, str], list[str]] = {}
     rings: dict[str, list[str]] = {}
+    parked: set[tuple[str, str]] = set()
     for key, value in dump.items():
         match key.split(":"):
             case ["queue", queue, "ready", *tenant]:
@@ -111,6 +118,11 @@ def _standing(dump: Dump) -> tuple[dict[tuple[str, str], list[str]], dict[str, l
                 lanes[queue, tenant[0] if tenant else ""] = live
             case ["queue", queue, "turns"]:
                 rings[queue] = list(value)
+                parked |= {(queue, tenant) for tenant, turn in value.items() if turn >= PARKED}
             case _:
                 pass
-    return lanes, rings
+    aside = {id_ for (_, owner), ids in lanes.items() if owner for id_ in ids}
+    for (_, owner), ids in lanes.items():
+        if not owner:  # what stands here too is a tombstone that its id, enqueued again, has made alive
+            ids[:] = [id_ for id_ in ids if id_ not in aside]
+    return lanes, rings, parked

@@ -12,6 +12,8 @@ from tests.storage.store import Dump
 MANDATORY = {"s", "q", "t", "c", "d", "e", "n", "i"}
 INDEXES = {"delayed": "d", "leased": "l", "dead": "x"}
 MOST_TOKENS = 64
+PARKED = 2**52
+"""Turns of tenants that are parked begin here."""
 
 Record = dict[str, str]
 
@@ -56,9 +58,12 @@ class Stored:
         return ((id_, record) for id_, record in self.tasks.items() if record.get("s") == state)
 
     def lane(self, queue: str, tenant: str) -> list[str]:
-        """The list that a ready task must be in."""
-        name = f"queue:{queue}:ready" + (f":{tenant}" if queue.endswith("[fair]") else "")
-        found: list[str] = self.dump.get(name, [])
+        """What stands in the lists that a ready task may be in: in a plain queue it may have been set aside."""
+        own: list[str] = self.dump.get(f"queue:{queue}:ready:{tenant}", [])
+        return own if queue.endswith("[fair]") else [*self.dump.get(f"queue:{queue}:ready", []), *own]
+
+    def turns(self, queue: str) -> dict[str, float]:
+        found: dict[str, float] = self.dump.get(f"queue:{queue}:turns", {})
         return found
 
     def counted(self, batch: str) -> list[Record]:
@@ -74,7 +79,8 @@ def broken_laws(dump: Dump, *, tokens_taken: bool = True) -> list[str]:
     """What does not hold, one sentence each; `tokens_taken`: somebody waits for wake tokens, and has got some."""
     stored = Stored(dump)
     laws: list[Callable[[Stored], Iterator[str]]] = [
-        _records, _places, _leases, _ready_counts, _turns, _tokens, _batches, _ends, _cancels, _open, _lists, _keys,
+        _records, _places, _leases, _ready_counts, _turns, _tokens, _batches, _ends, _cancels, _open, _lists,
+        _pauses, _keys,
     ]  # fmt: skip
     found = [said for law in laws for said in law(stored)]
     return found if tokens_taken else [*found, *_tokens_of_ready(stored)]
@@ -125,11 +131,13 @@ def _ready_counts(stored: Stored) -> Iterator[str]:
 
 
 def _turns(stored: Stored) -> Iterator[str]:
-    """A tenant is in the ring of a fair queue while it has ready tasks, and only then it has a list."""
+    """A tenant is in the ring while it has a list: in a fair queue while it has ready tasks, in a plain one while
+    something is set aside.
+    """
     for queue in stored.queues | stored.ready.keys():
-        tenants = set(stored.ready.get(queue, ())) if queue.endswith("[fair]") else set[str]()
-        turns = stored.dump.get(f"queue:{queue}:turns", {})
+        turns = stored.turns(queue)
         lists = {key.rpartition(":")[2] for key in stored.dump if key.startswith(f"queue:{queue}:ready:")}
+        tenants = set(stored.ready.get(queue, ())) if queue.endswith("[fair]") else lists
         yield from _differ(f"in turn in {queue}", list(turns), list(tenants))
         yield from _differ(f"with a list in {queue}", list(lists), list(tenants))
         if len(set(turns.values())) < len(turns):
@@ -207,6 +215,27 @@ def _lists(stored: Stored) -> Iterator[str]:
     yield from _differ("batches of tenants", listed, [(one["tenant"], id_) for id_, one in stored.batches.items()])
 
 
+def _pauses(stored: Stored) -> Iterator[str]:
+    """Whoever is parked is paused, or was until now; who is parked, or set aside, is listed, and meta tells of it."""
+    pauses, listed, meta = stored.dump.get("pauses", {}), stored.dump.get("parked", {}), stored.dump.get("meta", {})
+    for queue in stored.queues:
+        for tenant, turn in stored.turns(queue).items():
+            if turn >= PARKED and (f"{tenant}:{queue}" not in listed or f"tenant:{tenant}" not in pauses):
+                yield f"{tenant} is parked in {queue}, of {list(listed)}, paused are {list(pauses)}"
+            if turn < PARKED and not queue.endswith("[fair]") and f":{tenant}:{queue}" not in listed:
+                yield f"{tenant} has something set aside in {queue}, and is not listed"
+    for member in listed:
+        tenant, queue = member.rsplit(":", 2)[-2:]
+        if member.startswith(":") and tenant not in stored.turns(queue):
+            yield f"nothing is set aside of {member}"
+        if not member.startswith(":") and f"tenant:{tenant}" not in pauses:
+            yield f"{member} is listed as parked, paused are {list(pauses)}"
+    about = {key.removeprefix("pause:") for key in stored.dump if key.startswith("pause:")}
+    yield from _differ("pauses", list(about), list(pauses))
+    if ("pauses" in meta) != bool(pauses or listed) or ("*" in pauses) != ("paused" in meta):
+        yield f"meta says {meta}, paused are {list(pauses)}, parked {list(listed)}"
+
+
 def _keys(stored: Stored) -> Iterator[str]:
     """Nothing else is stored, and no part of what is gone."""
     for key in stored.dump:
@@ -216,7 +245,7 @@ def _keys(stored: Stored) -> Iterator[str]:
         elif not re.fullmatch(
             r"meta|queues|tenants|workers|ended|open|canceled|done|batches:[^:]+|batch:[^:]+|task:.+|worker:[^:]+(:tasks)?"
             r"|queue:[^:]+(:(ready(:[^:]+)?|turns|leased|delayed|dead|wake))?"
-            r"|schedules(:all)?|schedule:.+|declared:.+",
+            r"|schedules(:all)?|schedule:.+|declared:.+|pauses|pause:.+|parked|audit|statistics:\d+:\d+",
             key,
         ):
             yield f"{key} is no key of ours"

@@ -263,7 +263,8 @@ class StorageMachine(Producing):
 
     def _drain(self) -> None:
         """One worker stays; everything that is not dead ends."""
-        self.pause(paused=False)
+        for what in list(self.model.pauses):
+            self.pause(what, paused=False, length=None)
         self.wait(100_000 + self.put_back)
         worker = self.start_worker()
         for _ in range(14):

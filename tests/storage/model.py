@@ -27,6 +27,8 @@ class Task:
     recoveries: int = 0
     unknown_since: int | None = None
     cancel_requested: bool = False
+    aside: bool = False
+    """In a plain queue: it stands in the list of its tenant, which is, or was until lately, paused."""
     died: tuple[int, str] | None = None
     """When and of what."""
 
@@ -41,7 +43,7 @@ class Task:
     @property
     def lane(self) -> tuple[str, str]:
         """The list that it stands in while it is ready."""
-        return self.queue, self.tenant if self.queue.endswith("[fair]") else ""
+        return self.queue, self.tenant if self.queue.endswith("[fair]") or self.aside else ""
 
     @property
     def batch(self) -> str | None:
@@ -84,6 +86,7 @@ class Worker:
     alive_until: int = 0
     nonce: int = 0
     is_dead: bool = False
+    is_drained: bool = False
     suspect: str = ""
 
 
@@ -114,11 +117,14 @@ class Model:
         self.batches: dict[str, Batch] = {}
         self.workers: dict[str, Worker] = {}
         self.open: dict[str, int] = {}
-        self.paused_at: int | None = None
+        self.pauses: dict[str, tuple[int, float]] = {}
+        """What is paused: since when, and until when."""
+        self.parked: set[tuple[str, str]] = set()
+        """Queues and tenants that fetch passes over until the tenant is resumed."""
         self.beaten = self.hold = 0
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.rings: dict[str, list[str]] = {}
-        """Of each fair queue the tenants that wait, the next one first."""
+        """Of each queue the tenants with a list of their own, the next one first, those that are parked last."""
         self.twice: set[str] = set()
         """Ids that may stand in their list twice: as a tombstone, and again."""
         self.pushed: list[str] = []
@@ -148,14 +154,45 @@ class Model:
         self.tasks[id_] = task
         return task
 
+    def is_paused(self, what: str) -> bool:
+        return what in self.pauses and self.pauses[what][1] > self.now
+
     def make_ready(self, task: Task, *, at_head: bool = False) -> None:
+        is_plain = not task.queue.endswith("[fair]")
         task.state, task.token = "r", ""
+        task.aside = is_plain and at_head and task.tenant in self.rings.get(task.queue, [])
         lane = self.lanes.setdefault(task.lane, Lane())
-        if not lane.ids and task.lane[1]:
-            self.rings.setdefault(task.queue, []).append(task.tenant)
-            self.new_in_ring.add(task.lane)
+        if not lane.ids and task.lane[1] and not is_plain:
+            self.join(task.queue, task.tenant)
         (lane.head if at_head else lane.tail).append(task.id)
         self.pushed.append(task.id)
+
+    def join(self, queue: str, tenant: str) -> None:
+        """The tenant waits for its turn behind the others, but before those that are parked."""
+        ring = self.rings.setdefault(queue, [])
+        waiting = sum((queue, other) not in self.parked for other in ring)
+        ring.insert(waiting, tenant)
+        self.new_in_ring.add((queue, tenant))
+
+    def park(self, queue: str, tenant: str) -> None:
+        ring = self.rings.setdefault(queue, [])
+        if tenant in ring:
+            ring.remove(tenant)
+        ring.append(tenant)
+        self.parked.add((queue, tenant))
+
+    def end_pause(self, what: str) -> None:
+        del self.pauses[what]
+        kind, _, name = what.partition(":")
+        for queue, tenant in sorted(self.parked):
+            if kind == "tenant" and tenant == name:
+                self.parked.remove((queue, tenant))
+                self.rings[queue].remove(tenant)
+                self.join(queue, tenant)
+
+    def end_lapsed(self) -> None:
+        for what in [what for what, (_, until) in self.pauses.items() if until <= self.now]:
+            self.end_pause(what)
 
     def place(self, task: Task, due: int) -> None:
         if due > self.now:
@@ -176,8 +213,9 @@ class Model:
         lane.remove(task.id)
         if not lane.ids:
             del self.lanes[task.lane]
-            if task.lane[1]:
+            if task.queue.endswith("[fair]"):
                 self.rings[task.queue].remove(task.tenant)
+                self.parked.discard((task.queue, task.tenant))
 
     def forget(self, task: Task, counter: str = "", us: int = 0) -> None:
         """The task is gone; its batch counts it."""
@@ -251,22 +289,47 @@ class Model:
 
     # Comparing
 
-    def learn(self, lanes: dict[tuple[str, str], list[str]], rings: dict[str, list[str]]) -> Iterator[str]:
+    def learn(
+        self, lanes: dict[tuple[str, str], list[str]], rings: dict[str, list[str]], parked: set[tuple[str, str]]
+    ) -> Iterator[str]:
         """What is wrong with the order in which tasks and tenants really stand; it is taken over."""
+        yield from self._learn_what_is_aside(lanes)
         for name in lanes.keys() | self.lanes.keys():
             lane, real = self.lanes.get(name, Lane()), lanes.get(name, [])
             if not self._may_stand_so(lane, real):
                 yield f"{name} has {real}, not {lane.head} + {lane.middle} + {lane.tail}"
         for queue in rings.keys() | self.rings.keys():
             ring, real = self.rings.get(queue, []), rings.get(queue, [])
-            waited = [tenant for tenant in ring if not self.any_order and (queue, tenant) not in self.new_in_ring]
-            if sorted(ring) != sorted(real) or [one for one in real if one in waited] != waited:
+            if not self._may_wait_so(queue, ring, real):
                 yield f"the tenants of {queue} take turns in the order {real}, not {ring}"
+        expected = {(queue, tenant) for queue, tenant in self.parked if tenant in rings.get(queue, [])}
+        if not self.any_order and parked != expected:
+            yield f"parked are {parked}, not {expected}"
+        self.parked = parked
         self.lanes = {name: Lane(middle=ids) for name, ids in lanes.items()}
         self.rings = rings
         self.pushed.clear()
         self.new_in_ring.clear()
         self.any_order = False
+
+    def _learn_what_is_aside(self, lanes: dict[tuple[str, str], list[str]]) -> Iterator[str]:
+        """Where more than one order was right, fetch may have set aside other tasks of paused tenants."""
+        for (queue, tenant), ids in lanes.items():
+            for task in [self.tasks[id_] for id_ in ids if not queue.endswith("[fair]")]:
+                if task.aside == bool(tenant):
+                    continue
+                if task.id not in self.twice and not (self.any_order and self.is_paused(f"tenant:{task.tenant}")):
+                    yield f"{task.id} stands in the list of {(queue, tenant)}"
+                self.lanes[task.lane].remove(task.id)
+                task.aside = bool(tenant)
+                self.lanes.setdefault(task.lane, Lane()).tail.append(task.id)
+
+    def _may_wait_so(self, queue: str, ring: list[str], real: list[str]) -> bool:
+        if not queue.endswith("[fair]"):  # its lists may hold nothing but tombstones
+            needed = {tenant for (of, tenant), lane in self.lanes.items() if of == queue and tenant and lane.ids}
+            return needed <= set(real) and (self.any_order or set(real) <= set(ring))
+        waited = [tenant for tenant in ring if not self.any_order and (queue, tenant) not in self.new_in_ring]
+        return sorted(ring) == sorted(real) and [one for one in real if one in waited] == waited
 
     def _may_stand_so(self, lane: Lane, real: list[str]) -> bool:
         if self.any_order or self.twice.intersection(lane.ids):

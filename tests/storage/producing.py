@@ -4,12 +4,14 @@ from typing import Literal
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
+from msgspec import structs
 
 from taskproc.records import NewTask
-from tests.storage.steps import TENANTS, Steps, kinds, pick, picks, waiting
+from tests.storage.steps import FAIR, KINDS, QUEUES, TENANTS, Steps, kinds, pick, picks, waiting
 from tests.storage.store import done, new_chunk
 
 Cancel = Literal["batch", "walk", "task"]
+pauses = st.sampled_from(["*", "tenant:acme", "tenant:acme", "tenant:bolt", "queue:default", f"queue:{FAIR}"])
 
 
 class Producing(Steps):
@@ -82,11 +84,33 @@ class Producing(Steps):
         self.same(done(self.storage.keep_open(entries)), self.model.keep_open(entries))
         self.repeat(lambda: done(self.storage.keep_open(entries)))
 
-    @rule(paused=st.booleans())
-    def pause(self, paused: bool) -> None:  # noqa: FBT001
-        done(self.storage.pause(paused=paused))
-        self.model.paused_at = (self.model.paused_at or self.model.now) if paused else None
-        self.repeat(lambda: done(self.storage.pause(paused=paused)))
+    @rule(what=pauses, paused=st.booleans(), length=st.sampled_from([None, None, 3_000]))
+    def pause(self, what: str, paused: bool, length: int | None) -> None:  # noqa: FBT001
+        until = self.model.now + length if length is not None and paused else None
+        done(self.storage.pause(what, paused=paused, until=until))
+        self.model.pause(what, paused=paused, length=length)
+        self.repeat(lambda: done(self.storage.pause(what, paused=paused, until=until)))
+
+    @rule(tenant=st.sampled_from(TENANTS), kind=st.sampled_from(KINDS), number=picks)
+    def set_aside(self, tenant: str, kind: NewTask, number: int) -> None:
+        """A tenant is paused for a while, its tasks come to the head, and others are served; then it goes on."""
+        worker, what = self.start_worker(), f"tenant:{tenant}"
+        self.add(*(structs.replace(kind, tenant=of) for of in (tenant, TENANTS[number % 3], tenant)))
+        held = self.exchange(worker, number % 2, QUEUES)
+        self.pause(what, paused=True, length=None)
+        self.exchange(worker, 1 + number % 5, QUEUES)
+        self.settle([(task.id, task.token) for task in held], "release")
+        if number % 4 == 0:
+            self.cancel_task(pick(self.ids("r"), number) or "t0")
+        self.exchange(worker, 1, QUEUES)
+        self.pause(what, paused=number % 7 == 0, length=1_000)
+        self.add(structs.replace(kind, tenant=tenant))
+        self.settle([(task.id, task.token) for task in self.exchange(worker, 2, QUEUES)], "done", "release")
+
+    @rule(number=picks, drain=st.booleans())
+    def drain(self, number: int, drain: bool) -> None:  # noqa: FBT001
+        worker = self.a_worker(number)
+        self.same(done(self.storage.drain(worker, drain=drain)), self.model.drain(worker, drain=drain))
 
     @rule(
         number=picks,

@@ -9,6 +9,7 @@ from tests.storage.serving import Serving
 from tests.storage.store import TIMEOUT
 
 GRACE = 2_000  # ms after the end of a lease, before the sweep ends it
+ENDLESS = 1e15
 LOST = "WorkerLost"
 OVERDUE = "TaskTimeoutError"
 
@@ -109,6 +110,20 @@ class Protocol(Serving):
             self.forget(task, "canceled")
         self.end_batches()
         return True
+
+    # Pauses
+
+    def pause(self, what: str, *, paused: bool, length: int | None) -> None:
+        if paused:
+            since = self.pauses[what][0] if what in self.pauses else self.now
+            self.pauses[what] = (since, ENDLESS if length is None else self.now + length)
+        elif what in self.pauses:
+            self.end_pause(what)
+
+    def drain(self, worker: str, *, drain: bool) -> bool:
+        if worker in self.workers:
+            self.workers[worker].is_drained = drain
+        return worker in self.workers
 
     # Dead letters
 
@@ -249,6 +264,7 @@ class Protocol(Serving):
         return True
 
     def tend(self, queues: Sequence[str], limit: int, *, deadletter: bool) -> bool:
+        self.end_lapsed()
         spared, room = self.nobody_can_be_blamed(), limit
         for queue in queues:
             due = self.due_in(queue)[:room]

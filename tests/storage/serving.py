@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from taskproc.records import Request
-from tests.storage.model import Model, Task
+from tests.storage.model import Lane, Model, Task
 
 
 class Serving(Model):
@@ -21,7 +21,8 @@ class Serving(Model):
         if about.nonce < request.known:
             return "rewound"
         about.nonce = request.nonce
-        return "ok" if self.paused_at is None else "paused"
+        self.end_lapsed()
+        return "paused" if "*" in self.pauses or about.is_drained else "ok"
 
     def fetch(self, request: Request, fetched: Sequence[str], left: set[str]) -> list[str]:
         """What should have been fetched; where more than one order is right, what really was, if it may be so.
@@ -54,6 +55,8 @@ class Serving(Model):
     def _serve(self, request: Request) -> list[str]:
         served: list[str] = []
         for queue in request.queues:
+            if len(served) == request.slots or self.is_paused(f"queue:{queue}"):
+                continue
             if queue.endswith("[fair]"):
                 self._serve_in_turn(queue, request, served)
             else:
@@ -61,25 +64,51 @@ class Serving(Model):
         return served
 
     def _serve_in_order(self, queue: str, request: Request, served: list[str]) -> None:
-        """From left to right."""
-        for task in self._ready_in(queue, ""):
+        """From left to right; first what was set aside of tenants that go on."""
+        for tenant in [one for one in self.rings.get(queue, []) if (queue, one) not in self.parked]:
+            if self.is_paused(f"tenant:{tenant}"):
+                self.park(queue, tenant)
+            else:
+                self._serve_along(self._ready_in(queue, tenant), request, served)
+        self._serve_along(self._ready_in(queue, ""), request, served)
+
+    def _serve_along(self, tasks: Sequence[Task], request: Request, served: list[str]) -> None:
+        for task in tasks:
             if len(served) == request.slots:
                 return
-            self._try(task, request, served)
+            if self.is_paused(f"tenant:{task.tenant}") and not self.is_canceled(task.batch):
+                self._set_aside(task)
+            else:
+                self._try(task, request, served)
+
+    def _set_aside(self, task: Task) -> None:
+        self.unready(task)
+        task.aside = True
+        self.lanes.setdefault(task.lane, Lane()).tail.append(task.id)
+        if (task.queue, task.tenant) not in self.parked:
+            self.park(task.queue, task.tenant)
 
     def _serve_in_turn(self, queue: str, request: Request, served: list[str]) -> None:
         """One of each tenant in turn, until nothing is left but tasks that must wait."""
         ring, waiting = self.rings.get(queue, []), set[str]()
-        while len(served) < request.slots and {task.id for task in self.in_state("r", queue)} - waiting:
+        while len(served) < request.slots and self._in_turn(queue) - waiting:
             tenant = ring[0]
+            if self.is_paused(f"tenant:{tenant}"):
+                self.park(queue, tenant)
+                continue
             task = self._ready_in(queue, tenant)[0]
             if not self._try(task, request, served):
                 waiting.add(task.id)
             was_canceled = task.id not in self.tasks
             if tenant in ring and not was_canceled:
                 ring.remove(tenant)
-                ring.append(tenant)
+                self.join(queue, tenant)
+                self.new_in_ring.discard((queue, tenant))
         self.any_order = self.any_order or bool(waiting)
+
+    def _in_turn(self, queue: str) -> set[str]:
+        """The tasks of a fair queue that are ready, but for those of tenants that are parked."""
+        return {task.id for task in self.in_state("r", queue) if (queue, task.tenant) not in self.parked}
 
     def _ready_in(self, queue: str, tenant: str) -> list[Task]:
         lane = self.lanes.get((queue, tenant))
@@ -118,7 +147,9 @@ class Serving(Model):
         self.any_order = True
         want = request.slots
         for queue in request.queues:
-            here = [task for task in self.in_state("r", queue) if not self.is_canceled(task.batch)]
+            if self.is_paused(f"queue:{queue}"):
+                continue
+            here = [task for task in self.in_state("r", queue) if self._may_be_served(task)]
             taken = [task for task in here if task.id in fetched]
             suspects = [task for task in here if _is_suspect(task, request)]
             assert suspects or len(taken) == min(want, len(here)), f"{fetched} were fetched, {here} are in {queue}"
@@ -130,6 +161,9 @@ class Serving(Model):
                 if task.id not in left and self.is_canceled(task.batch):
                     self.forget(task, "canceled")
         return [id_ for id_ in fetched if self.tasks[id_].state == "l"]
+
+    def _may_be_served(self, task: Task) -> bool:
+        return not self.is_canceled(task.batch) and not self.is_paused(f"tenant:{task.tenant}")
 
 
 def _is_suspect(task: Task, request: Request) -> bool:

@@ -207,7 +207,8 @@ def test_late_copy_of_a_pause_does_nothing(store: Store) -> None:
     done(store.storage.pause(paused=True))
     done(store.storage.pause(paused=False))
     before = store.dump()
-    assert done(store.driver.run("pause", arg={"paused": True, "change": 0})) == [2, b""]
+    late = {"what": "*", "paused": True, "change": 0, "reason": "", "by": ""}
+    assert done(store.driver.run("pause", (store.keys.pauses,), late)) == [2, b""]
     assert store.dump() == before
 
 
@@ -215,7 +216,10 @@ def test_worker_is_registered_with_what_it_is(store: Store) -> None:
     """Its record tells who it is; a repeated request changes nothing."""
     store.start_worker()
     before = store.dump()
-    assert before["worker:w1"] == {name: str(value) for name, value in ABOUT.items()} | {"since": str(START)}
+    assert before["worker:w1"] == {name: str(value) for name, value in ABOUT.items()} | {
+        "since": str(START),
+        "seen": str(START),
+    }
     assert before["workers"] == {"w1": START + TIMEOUT}
     store.start_worker()
     assert store.dump() == before

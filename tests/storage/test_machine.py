@@ -13,7 +13,7 @@ from tests.storage.mutants import MUTANTS, mutated
 from tests.storage.store import Store, repeatable
 
 SOURCES = {name: script.source for name, script in scripts().items()}
-ENOUGH_TO_KILL = 150
+ENOUGH_TO_KILL = 250
 
 QUICK = settings(
     max_examples=2,  # the simplest one, and one that the seed makes

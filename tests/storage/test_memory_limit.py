@@ -73,6 +73,8 @@ MOVES: dict[str, Callable[[Store], object]] = {
     "cancel_queued": lambda store: done(store.storage.cancel_queued("b4")),
     "cancel_task": lambda store: done(store.storage.cancel_task("t0")),
     "pause": lambda store: done(store.storage.pause(paused=True)),
+    "drain": lambda store: done(store.storage.drain("w1", drain=True)),
+    "record_act": lambda store: done(store.storage.record_act("pause", "*", "ann", None, "")),
     "retry_dead": lambda store: done(store.storage.retry_dead("default", ["t3"], None, None)),
     "discard_dead": lambda store: done(store.storage.discard_dead("default", ["t3"], None)),
     "forget_queue": lambda store: done(store.storage.forget_queue("unused")),

@@ -24,8 +24,8 @@ def _files(*folders: str) -> set[str]:
     return {str(file) for file in found if not _HELD_BACK & set(file.parts)}
 
 
-def test_wheel_has_every_file_of_both_packages_and_no_other(tmp_path: Path) -> None:
-    """Python, Lua, py.typed and whatever else lies in the two packages is in the wheel, and nothing of the rest."""
+def test_wheel_has_every_file_of_the_packages_and_no_other(tmp_path: Path) -> None:
+    """Python, Lua, py.typed and whatever else lies in the packages is in the wheel, and nothing of the rest."""
     with zipfile.ZipFile(_build("wheel", tmp_path)) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         licenses = [name for name in wheel.namelist() if name.endswith("licenses/LICENSE")]

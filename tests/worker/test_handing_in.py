@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import Generator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from taskproc import TaskContext
 from taskproc.attempts import Pending
 from taskproc.records import Settled, Settlement
+from taskproc.running import Running
 from taskproc.scripts import scripts
 from tests.conftest import MakeSettings
 from tests.kit import Proxy, Server, wait_until
@@ -99,7 +102,8 @@ async def test_what_a_stale_answer_means(
     """What was handed in, if it was before, and nobody can have taken the attempt from this worker."""
     future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
     settlement = Settlement(id="id", token="worker:1", outcome="done")
-    pending = Pending(settlement, future, meant=meant, ends_at=time.monotonic() + left)
+    run = cast("Running", SimpleNamespace(attempt=None, waited=0.0, ends_at=time.monotonic() + left))
+    pending = Pending(settlement, future, run, meant=meant, observers=())
     pending.repeated = repeated
     pending.deliver("stale", known)
     assert await future == told

@@ -1,0 +1,45 @@
+"""How late an event loop is: what waits for it waits so long."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["Lag"]
+
+WINDOW = 5.0  # seconds: the worst of this window and the one before is told
+
+
+class Lag:
+    """Noted by the event loop, asked by any thread. Times are `time.monotonic()`."""
+
+    def __init__(self) -> None:
+        self._window = 0
+        self._worst = self._worst_before = 0.0
+        self._expected: float | None = None
+
+    def expect(self, seconds: float) -> None:
+        """The loop is to come back in so many seconds."""
+        self._expected = time.monotonic() + seconds
+
+    def arrive(self) -> None:
+        """It has."""
+        now = time.monotonic()
+        self._move_on(now)
+        if self._expected is not None:
+            self._worst = max(self._worst, now - self._expected)
+        self._expected = None
+
+    def worst(self) -> float:
+        """By how many seconds it was late at most in the last five to ten, or is by now."""
+        now = time.monotonic()
+        window, expected = int(now // WINDOW), self._expected
+        late = 0.0 if expected is None else max(now - expected, 0.0)
+        if window == self._window:
+            return max(late, self._worst, self._worst_before)
+        return max(late, self._worst) if window == self._window + 1 else late
+
+    def _move_on(self, now: float) -> None:
+        window = int(now // WINDOW)
+        if window != self._window:
+            self._worst_before = self._worst if window == self._window + 1 else 0.0
+            self._worst, self._window = 0.0, window

@@ -1,0 +1,165 @@
+"""Metrics for Prometheus, and the page that shows them."""
+
+import asyncio
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import Depends, HTTPException
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from taskproc import ConfigurationError, TaskProcessor, TaskProcessorSettings, factories
+from taskproc.prometheus import MOST_QUEUES, OTHERS, instrument
+from taskproc.records import Attempt
+from taskproc_fastapi import FastAPI, metrics
+from tests.conftest import MakeSettings
+from tests.kit import Server
+from tests.worker.kit import Jobs, running
+
+
+def values(text: str) -> dict[str, float]:
+    """`name{label="…"}` → value, without those of buckets."""
+    return {
+        f"{sample.name}{sorted(sample.labels.values())}": sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith(("_bucket", "_created"))
+    }
+
+
+async def page(app: FastAPI) -> httpx.Response:
+    """What Prometheus gets."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+        return await client.get("/metrics")
+
+
+@pytest.mark.leaves_keys("a delayed task stays")
+async def test_page_shows_work_and_queues(settings: MakeSettings) -> None:
+    """What this process sent and ran, and what stands in Redis now."""
+    jobs, registry = Jobs(), CollectorRegistry()
+    tasks = TaskProcessor(settings(max_workers=4), scopes=factories({Jobs: lambda: jobs}))
+    app = FastAPI()
+    app.include_router(metrics(tasks, registry=registry))
+    async with tasks:
+        async with running(tasks):
+            await tasks.enqueue(jobs.note, "a")
+            await tasks.on(tenant="acme", retries=1).enqueue(jobs.fail, "b")
+            await tasks.on(delay=timedelta(hours=1)).enqueue(jobs.note, "later")
+            await jobs.noted("a", "fails b")
+            while (await tasks.get_queue("default")).deadletter == 0:
+                await asyncio.sleep(0.01)
+            answer = await page(app)
+        found = values(answer.text)
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert found["taskproc_tasks_sent_total['default']"] == 3
+        assert found["taskproc_attempts_total['default', 'done']"] == 1
+        assert found["taskproc_attempts_total['default', 'failed']"] == 1
+        assert found["taskproc_attempt_seconds_count['default']"] == 2
+        assert found["taskproc_wait_seconds_count['default']"] == 2
+        assert found["taskproc_queue_tasks['default', 'delayed']"] == 1
+        assert found["taskproc_queue_tasks['dead', 'default']"] == 1
+        assert (found["taskproc_workers[]"], found["taskproc_worker_slots[]"], found["taskproc_paused[]"]) == (1, 4, 0)
+        assert "acme" not in answer.text
+        await tasks.discard_dead_tasks("default")
+
+
+async def test_page_when_redis_is_away(server: Server) -> None:
+    """What this process counted is told; of queues nothing is, rather than something old."""
+    registry = CollectorRegistry()
+    tasks = TaskProcessor(TaskProcessorSettings(redis=server.url, prefix="{away}"))
+    app = FastAPI()
+    app.include_router(metrics(tasks, registry=registry))
+    async with tasks:
+        assert "taskproc_queue_tasks['default', 'ready']" in values((await page(app)).text)
+    found = values((await page(app)).text)  # not connected
+    assert "taskproc_queue_tasks['default', 'ready']" not in found
+    assert "taskproc_workers[]" in found
+
+
+async def test_page_is_protected_as_others(server: Server) -> None:
+    """By the dependencies of its router."""
+
+    def nobody() -> None:
+        raise HTTPException(403)
+
+    tasks = TaskProcessor(TaskProcessorSettings(redis=server.url, prefix="{protected}"))
+    app = FastAPI()
+    app.include_router(metrics(tasks, registry=CollectorRegistry()), dependencies=[Depends(nobody)])
+    assert (await page(app)).status_code == 403
+
+
+def test_labels_are_bounded(server: Server) -> None:
+    """Further queues are counted together."""
+    registry = CollectorRegistry()
+    made = instrument(TaskProcessor(TaskProcessorSettings(redis=server.url)), registry)
+    for number in range(MOST_QUEUES + 10):
+        made.sent(f"q{number}", 1)
+    attempt = Attempt(id="t", queue="q-late", tenant="t", call="c", enqueued_at=0, retries=1, invisibility=1)
+    made.ended(attempt, "done", retried=False, seconds=0.1, waited=0.1)
+    assert registry.get_sample_value("taskproc_tasks_sent_total", {"queue": OTHERS}) == 10
+    assert registry.get_sample_value("taskproc_attempts_total", {"queue": OTHERS, "outcome": "done"}) == 1
+
+
+async def test_too_late(settings: MakeSettings) -> None:
+    """A processor that is connected may have sent something already."""
+    async with TaskProcessor(settings()) as tasks:
+        with pytest.raises(ConfigurationError, match="before it connects"):
+            metrics(tasks, registry=CollectorRegistry())
+
+
+def test_two_processors_in_one_registry(server: Server) -> None:
+    """Are an error that says what to do."""
+    registry = CollectorRegistry()
+    settings = TaskProcessorSettings(redis=server.url)
+    instrument(TaskProcessor(settings), registry)
+    with pytest.raises(ConfigurationError, match="another registry"):
+        instrument(TaskProcessor(settings), registry)
+
+
+async def test_processes_behind_one_port(settings: MakeSettings, tmp_path: Path) -> None:
+    """With a folder that they share, a page of any of them has the counts of all."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    totals: list[float] = []
+    for _ in range(2):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), stdout=asyncio.subprocess.PIPE,
+            env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), **environment(settings())},
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        totals.append(values(output.decode())["taskproc_tasks_sent_total['default']"])
+    assert totals == [1, 2]
+
+
+def environment(settings: TaskProcessorSettings) -> dict[str, str]:
+    """That of this process, and where the tasks are."""
+    return {**os.environ, "TASKPROC_REDIS": settings.redis, "TASKPROC_PREFIX": settings.prefix}
+
+
+PROGRAM = """
+import asyncio
+import httpx
+from taskproc import TaskProcessor, background
+from taskproc_fastapi import FastAPI, metrics
+
+
+@background
+async def nothing() -> None: ...
+
+
+async def main() -> None:
+    tasks, app = TaskProcessor(), FastAPI()
+    app.include_router(metrics(tasks))
+    async with tasks:
+        task = await tasks.enqueue(nothing)
+        await tasks.cancel_task(task)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+            print((await client.get("/metrics")).text)
+
+
+asyncio.run(main())
+"""
