@@ -15,12 +15,11 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from taskproc.doctor import Finding
 from taskproc.errors import ConfigurationError
 from taskproc.processor import TaskProcessor
 from taskproc.settings import TaskProcessorSettings
 
-__all__ = ["Overrides", "examined", "load", "serve"]
+__all__ = ["Overrides", "Target", "load", "processor_of", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +90,6 @@ async def serve(target: Target, overrides: Overrides) -> None:
                 await processor.run()
         if not signals.received:
             raise ConfigurationError("the worker has ended by itself: the log says why")
-
-
-async def examined(target: Target) -> list[Finding]:
-    """What the doctor finds, with the settings of the target, which is not started."""
-    async with TaskProcessor(processor_of(target).settings) as processor:
-        return await processor.examine()
 
 
 class _Signals:

@@ -51,8 +51,27 @@ def check_variable(name: str) -> None:
 
 def _taskproc(words: list[str]) -> None:
     command: Any = typer.main.get_command(taskproc_cli)
-    assert words[0] in command.commands, f"taskproc {words[0]} does not exist"
-    command.commands[words[0]].make_context(words[0], words[1:])
+    if words[0] in options_of(command):
+        return
+    name = "taskproc"
+    while hasattr(command, "commands"):
+        word = "list" if name != "taskproc" and (not words or words[0].startswith("-")) else words.pop(0)
+        name = f"{name} {word}"
+        assert word in command.commands, f"{name} does not exist"
+        command = command.commands[word]
+    command.make_context(name, words)
+
+
+def options_of(command: Any) -> set[str]:
+    """The long names of a command's options."""
+    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+def leaves(command: Any = None, name: str = "taskproc") -> Iterator[tuple[str, Any]]:
+    """Every command of `taskproc` that does something, by all of its words."""
+    for word, each in vars(command or typer.main.get_command(taskproc_cli))["commands"].items():
+        path = f"{name} {word}"
+        yield from leaves(each, path) if hasattr(each, "commands") else [(path, each)]
 
 
 def _uvicorn(words: list[str]) -> None:

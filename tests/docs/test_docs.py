@@ -8,15 +8,14 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 
-from taskproc.cli.app import app as taskproc_cli
 from tests.conftest import MakeSettings
-from tests.docs.shell import VARIABLE, check, check_variable, commands, exec_forms
+from tests.docs.shell import VARIABLE, check, check_variable, commands, exec_forms, leaves, options_of
 from tests.docs.stage import DOCS, FOREIGN, Stage, pages
 from tests.examples.settings_table import check_settings
 from tests.examples.snippets import Block, blocks
 
+TITLES = re.MULTILINE | re.DOTALL
 PAGES = pages()
 WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
 
@@ -82,13 +81,23 @@ def test_environment_variables_are_settings() -> None:
 
 
 def test_the_command_line_page_has_every_option() -> None:
-    """Each command and option of `taskproc` is told, and no other."""
+    """Each command and option of `taskproc` is told, and no other; options that most have are told once."""
     page = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
-    command = typer.main.get_command(taskproc_cli)
-    for name, sub in vars(command)["commands"].items():
-        section = page.partition(f"## `taskproc {name}")[2].partition("\n## ")[0]
-        options = {option for parameter in sub.params for option in parameter.opts if option.startswith("--")}
-        assert options == set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE))
+    sections = {title.strip("`# "): told for title, told in re.findall(r"^##+ (.+?)\n(.*?)(?=^##|\Z)", page, TITLES)}
+    shared = _told(sections["Options of all these"])
+    commands = dict(leaves())
+    for name, command in commands.items():
+        [section] = [told for title, told in sections.items() if re.fullmatch(rf"{name}( [A-Z\[].*)?", title)]
+        assert options_of(command) - _told(section) in (set(), shared), name
+        assert _told(section) - options_of(command) == set(), name
+    titles = {re.sub(r"( \[?[A-Z].*)?$", "", title) for title in sections if title.startswith("taskproc ")}
+    assert {title for title in titles if title not in commands} == {
+        name.rpartition(" ")[0] for name in commands if name.count(" ") > 1
+    }
+
+
+def _told(section: str) -> set[str]:
+    return set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE))
 
 
 def test_the_settings_page_has_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:

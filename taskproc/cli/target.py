@@ -1,0 +1,84 @@
+"""Which tasks a command looks at: those of an app's settings, of an address and a prefix, or of the environment."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from taskproc.address import read_address
+from taskproc.cli.output import MISUSED, tell
+from taskproc.cli.serving import load, processor_of
+from taskproc.errors import (
+    ConfigurationError,
+    InvalidName,
+    InvalidSchedule,
+    NotConnected,
+    StorageUnavailable,
+    TaskProcessorError,
+)
+from taskproc.processor import TaskProcessor
+from taskproc.settings import TaskProcessorSettings
+
+__all__ = ["Target", "address", "told", "user"]
+
+MISUSES = (ConfigurationError, InvalidName, InvalidSchedule, NotConnected, StorageUnavailable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the options `--app`, `--redis` and `--prefix` say."""
+
+    app: str | None
+    redis: str | None
+    prefix: str | None
+
+    def processor(self) -> TaskProcessor:
+        """A processor on the same data, not connected; the app is not started."""
+        said = {"redis": self.redis, "prefix": self.prefix}
+        named: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        if self.app is None:
+            return TaskProcessor(TaskProcessorSettings(**named))
+        if named:
+            raise ConfigurationError(f"--app says where Redis is: leave out --{' and --'.join(named)}, or --app")
+        sys.path.insert(0, str(Path.cwd()))
+        found = processor_of(load(self.app))
+        return TaskProcessor(found.settings, executor=found.executor)
+
+
+def address(settings: TaskProcessorSettings) -> str:
+    """Where Redis is, without user and password."""
+    return settings.redis if settings.redis.startswith("embedded") else read_address(settings.redis).shown
+
+
+def user() -> str:
+    """Who gives the command, as the list of acts has it: `ann@host`."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        name = "?"
+    return f"{name}@{socket.gethostname()}"
+
+
+@contextmanager
+def told(code: int = MISUSED) -> Generator[None]:
+    """An error of the user's becomes one line and an exit code: `code` where the command could not be carried out."""
+    try:
+        yield
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        tell(said)  # what was passed may be secret
+        raise typer.Exit(code) from None
+    except (*MISUSES, ValueError) as error:
+        tell(error)
+        raise typer.Exit(code) from None
+    except TaskProcessorError as error:
+        raise typer.Exit(tell(error)) from None
