@@ -15,6 +15,7 @@ import pytest
 from examples.importer.services import Rows
 from examples.importer.tables import open_engine, open_session
 from tests.examples.programs import Site, uvicorn
+from tests.fastapi.streams import read_events
 from tests.kit import block_until
 
 ZONES = resources.files("tzdata").joinpath("zoneinfo/zone1970.tab").read_bytes()
@@ -112,6 +113,27 @@ def test_progress_adds_up_and_goes_on(acme: Importer) -> None:
     assert acme.get("/imports").json()[0]["id"] == import_id  # the newest
 
 
+def test_progress_is_told_as_it_comes(acme: Importer) -> None:
+    """A stream that is asked for as a browser does tells of each step, ends with the import, and then comes no more."""
+    import_id = acme.start(_table(range(1000)))
+    path = f"/imports/{import_id}/events?tenant=acme"
+    with acme.site.client.stream("GET", path) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = read_events(response.read().decode())
+    assert [event.kind for event in events[-2:]] == ["progress", "end"]
+    done = [event.data["done"] for event in events]
+    assert done == sorted(done)
+    assert len(set(done)) > 3
+    assert done[-1] == 1000
+    assert acme.site.client.get(path, headers={"Last-Event-ID": events[-1].id}).status_code == 204
+
+
+def test_the_processes_tell_how_they_are(acme: Importer) -> None:
+    """Alive, and ready: their executors run."""
+    assert acme.site.client.get("/health/live").json()["live"] is True
+    assert acme.site.client.get("/health/ready").json()["problems"] == []
+
+
 def test_a_cancel_in_the_middle_undoes_the_import(acme: Importer) -> None:
     """What is queued never runs, and the continuation for canceled batches removes the rows that were in."""
     import_id = acme.start(_table(range(10_000)))
@@ -167,6 +189,9 @@ def test_tenants_do_not_see_each_other(acme: Importer) -> None:
     assert [each["id"] for each in other.get("/imports").json()] == [import_id]
     assert import_id not in {each["id"] for each in acme.get("/imports").json()}
     assert acme.get(f"/imports/{import_id}").status_code == 404
+    assert acme.get(f"/imports/{import_id}/events").status_code == 404
+    assert other.get(f"/imports/{import_id}/events").status_code == 200
+    assert acme.site.client.get(f"/imports/{import_id}/events").status_code == 422
     assert acme.get(f"/imports/{import_id}/report").status_code == 404
     assert acme.cancel(import_id).status_code == 409
     assert Importer(acme.site, acme.database, "a b").get("/imports").status_code == 422
