@@ -20,7 +20,7 @@ DOCS_INSTALLED := $(VENV)/.docs-installed
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 
-.PHONY: help setup run test test-acl soak audit check fmt lua-lint bench bench-peers docs docs-serve clean
+.PHONY: help setup run test test-acl soak audit check fmt lua-lint bench bench-peers screenshots docs docs-serve clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench: $(INSTALLED) ## measure against the bare protocol and write benchmarks/RE
 
 bench-peers: $(INSTALLED) $(PEERS_INSTALLED) ## the same, and other libraries in turn with it, installed into .venv-peers
 	$(PY) -m benchmarks.run --peers $(ARGS)
+
+screenshots: $(INSTALLED) ## make the pictures of the dashboard in docs/images anew; needs Chromium
+	$(PY) -m tools.screenshots
 
 docs: $(DOCS_INSTALLED) ## build the documentation site into build/site; every warning is an error
 	$(MKDOCS) build --strict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, ParamSpec, cast
 from weakref import WeakKeyDictionary
@@ -18,6 +18,8 @@ from taskproc.calls import Aliases
 from taskproc.errors import ConfigurationError
 from taskproc.scopes import as_scopes
 from taskproc_fastapi.container import container_resources, container_scopes, satisfy
+from taskproc_fastapi.dashboard.mount import Rights, add_task_processor_dashboard
+from taskproc_fastapi.dashboard.redaction import Redact
 from taskproc_fastapi.graph import AnyContainer, AnyProvider
 
 __all__ = ["FastAPI", "add_schedule", "add_task_processor", "add_task_processor_executor", "extend_fastapi"]
@@ -132,6 +134,20 @@ class FastAPI(fastapi.FastAPI):
         """See the function `add_schedule`."""
         add_schedule(self, schedule, method, *args, **kwargs)
 
+    def add_task_processor_dashboard(
+        self,
+        path: str = "/tasks",
+        *,
+        dependencies: Sequence[Any] = (),
+        rights: Rights | None = None,
+        allow_anonymous: bool = False,
+        redact: Redact = None,
+    ) -> None:
+        """See the function `add_task_processor_dashboard`."""
+        add_task_processor_dashboard(
+            self, path, dependencies=dependencies, rights=rights, allow_anonymous=allow_anonymous, redact=redact
+        )
+
 
 def extend_fastapi() -> None:
     """Gives these methods to the stock `fastapi.FastAPI`."""
@@ -139,6 +155,7 @@ def extend_fastapi() -> None:
     stock.add_task_processor = add_task_processor
     stock.add_task_processor_executor = add_task_processor_executor
     stock.add_schedule = add_schedule
+    stock.add_task_processor_dashboard = add_task_processor_dashboard
 
 
 class _Plugin:
@@ -216,11 +233,14 @@ async def _executing(processor: TaskProcessor) -> AsyncGenerator[None]:
         finally:
             running.cancel()
             await asyncio.wait([running])
+            processor.executes = False
 
 
 async def _run(processor: TaskProcessor) -> None:
+    processor.executes = True
     try:
         await processor.run()
+        processor.executes = False  # somebody told it to stop
     except Exception:
         logger.critical("the executor has ended with an error: this process runs no more tasks", exc_info=True)
 

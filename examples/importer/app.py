@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dependency_injector import containers, providers
-from fastapi import Depends, Form, Header, HTTPException, UploadFile
+from fastapi import Depends, Form, Header, HTTPException, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from examples.importer.services import Report, Reports, Rows
@@ -17,7 +17,7 @@ from examples.importer.settings import Settings
 from examples.importer.table_reader import Format, Table, read_table
 from examples.importer.tables import open_engine, open_session
 from taskproc import Batch, BatchCanceled, BatchInfo, TaskProcessor, ref
-from taskproc_fastapi import FastAPI, Tasks
+from taskproc_fastapi import FastAPI, Tasks, batch_events, health
 
 
 class Container(containers.DeclarativeContainer):
@@ -31,10 +31,13 @@ class Container(containers.DeclarativeContainer):
 
 container = Container()
 app = FastAPI(title="Importer")
-app.add_task_processor(container.settings().processor(), container=container)
+processor = app.add_task_processor(container.settings().processor(), container=container)
 app.add_task_processor_executor()
+app.include_router(health(processor), prefix="/health")
+app.add_task_processor_dashboard("/tasks", allow_anonymous=True)  # an app with users would ask: dependencies=[…]
 
-Tenant = Annotated[str, Header(alias="X-Tenant", pattern=r"^[A-Za-z0-9_.@-]{1,128}$")]
+TENANT = r"^[A-Za-z0-9_.@-]{1,128}$"
+Tenant = Annotated[str, Header(alias="X-Tenant", pattern=TENANT)]  # an app with users would ask who they are
 
 
 @app.get("/", include_in_schema=False)
@@ -91,6 +94,23 @@ async def get_import(import_id: str, tasks: Tasks, tenant: Tenant) -> BatchInfo:
     if batch is None:
         raise HTTPException(404, "no such import")
     return batch
+
+
+async def tenant_of_viewer(
+    in_header: Annotated[str | None, Header(alias="X-Tenant", pattern=TENANT)] = None,
+    in_query: Annotated[str | None, Query(alias="tenant", pattern=TENANT)] = None,
+) -> str:
+    """An `EventSource` cannot send headers; a session's cookie would come with it."""
+    tenant = in_header or in_query
+    if tenant is None:
+        raise HTTPException(422, "say whose import it is: ?tenant=…")
+    return tenant
+
+
+@app.get("/imports/{import_id}/events")
+async def follow_import(import_id: str, tasks: Tasks, tenant: Annotated[str, Depends(tenant_of_viewer)]) -> Response:
+    """How far it is, now and whenever that changes, as server-sent events."""
+    return await batch_events(tasks, import_id, tenant=tenant)
 
 
 @app.post("/imports/{import_id}/cancel")

@@ -1,0 +1,33 @@
+"""Who did what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskproc.models import AuditEntry
+from taskproc_fastapi.dashboard.view import Page, View
+
+__all__ = ["show"]
+
+TAKE = 50
+MOST = 1_000
+"""As many are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    entries: list[AuditEntry]
+    skip: int
+    take: int
+    more: bool
+
+
+async def show(view: View) -> Page:
+    skip = view.skip()
+    if view.tenant is None:
+        found = await view.processor.get_audit(skip, TAKE + 1)
+    else:
+        every = await view.processor.get_audit(0, MOST)
+        found = [entry for entry in every if entry.tenant == view.tenant][skip : skip + TAKE + 1]
+    data = Audit(entries=found[:TAKE], skip=skip, take=TAKE, more=len(found) > TAKE)
+    return Page(template="audit.html", title="Audit", data=data)

@@ -1,0 +1,60 @@
+"""A page for Prometheus: `app.include_router(metrics(processor))`. Needs `taskproc[prometheus]`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+
+from taskproc import TaskProcessor
+from taskproc.errors import ConfigurationError, TaskProcessorError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+__all__ = ["metrics"]
+
+
+def metrics(
+    processor: TaskProcessor, *, path: str = "/metrics", registry: CollectorRegistry | None = None
+) -> APIRouter:
+    """A router with one page, the metrics of `taskproc.prometheus` and all others in the registry, by default that of
+    the process. Protect it as other pages: `include_router(metrics(processor), dependencies=[…])`.
+
+    Counts of what this process does, and what stands in Redis. With several processes behind one port set
+    PROMETHEUS_MULTIPROC_DIR, as the official client asks for: then a page has the counts of all.
+    """
+    try:
+        from prometheus_client import REGISTRY  # noqa: PLC0415
+        from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
+
+        from taskproc.prometheus import instrument  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError("metrics() needs the Prometheus client: pip install 'taskproc[prometheus]'") from error
+    shown = registry or REGISTRY
+    instruments = instrument(processor, shown)
+    router = APIRouter(include_in_schema=False)
+
+    @router.get(path)
+    async def show(accept: Annotated[str, Header()] = "") -> Response:
+        try:
+            await instruments.look()
+        except TaskProcessorError:
+            instruments.forget()  # nobody knows; what this process has counted is still told
+        encode, content_type = choose_encoder(accept)
+        return Response(encode(_collected(shown)), media_type=content_type)
+
+    return router
+
+
+def _collected(registry: CollectorRegistry) -> CollectorRegistry:
+    """Of all processes that share the folder, where there is one."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return registry
+    from prometheus_client import CollectorRegistry, multiprocess  # noqa: PLC0415
+
+    together = CollectorRegistry()
+    collector: Any = multiprocess.MultiProcessCollector
+    collector(together)
+    return together
