@@ -159,7 +159,8 @@ class Attempts:
         """Runs a task in an asyncio task and a contextvars context of its own."""
         ready_since = attempt.ready_since or attempt.enqueued_at
         run = Running(self._processor, self._storage, attempt, leased_at)
-        run.waited = max(leased_at + self.ahead - ready_since / 1000, 0)
+        if not attempt.damaged:
+            run.waited = max(leased_at + self.ahead - ready_since / 1000, 0)
         self._running.add(run)
         if self._heard_of(attempt.id, leased_at) or self._heard_of(attempt.counted_in, leased_at):
             run.interrupt("canceled", leased_at)

@@ -69,8 +69,8 @@ async def dead_groups(looking: Looking, queue: str, tenant: str | None, most: in
     """Dead tasks that failed alike, of those `most` that died last; the largest group first."""
     groups: defaultdict[tuple[str, str, str], list[TaskInfo]] = defaultdict(list)
     for skip in range(0, most, PAGE):
-        page = await looking.dead(queue, skip, min(PAGE, most - skip), tenant)
-        for task in page:
+        page = await looking.dead(queue, skip, min(PAGE, most - skip), None)
+        for task in [task for task in page if tenant in (None, task.tenant)]:
             groups[task.call or task.topic, task.error_type or "", _VARYING.sub("…", task.error_message or "")].append(
                 task
             )
@@ -115,9 +115,7 @@ async def statistics(looking: Looking, span: timedelta, queue: str | None) -> li
     tier = tier_for(span)
     now = await looking.now() // 1000
     last = now // tier.seconds
-    count = min(
-        int(min(span, tier.kept).total_seconds()) // tier.seconds, int(tier.kept.total_seconds()) // tier.seconds
-    )
+    count = int(min(span, tier.kept).total_seconds()) // tier.seconds
     numbers = range(last - max(count, 1) + 1, last + 1)
     rows = await looking.statistics(tier.seconds, numbers)
     return points_from(rows, [number * tier.seconds for number in numbers], tier, queue)

@@ -92,7 +92,7 @@ class BatchCanceled(EnqueueError):
 
 
 class InvalidName(TaskProcessorError, ValueError):
-    """A queue, tenant or schedule name that is not allowed."""
+    """A name of a queue, tenant or schedule, or a topic, that is not allowed."""
 
 
 class InvalidSchedule(TaskProcessorError, ValueError):

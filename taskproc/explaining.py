@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskproc.looking import FURTHEST
@@ -15,25 +16,28 @@ __all__ = ["explain"]
 
 
 async def explain(looking: Looking, task_id: str, tenant: str | None = None) -> str:
-    """Where the task is, and what it waits for."""
+    """Where the task is, and what it waits for; to a tenant nothing is said of others."""
     found = [task for task in await looking.tasks([task_id]) if tenant in (None, task.tenant)]
     if not found:
         return "There is no such task: it has ended, was canceled or discarded, or never was."
     task = found[0]
     match task.state:
         case "ready":
-            return f"{await _ready(looking, task)}{await _unknown(looking, task)}{await _obstacles(looking, task)}"
+            place = await _ready(looking, task, tenant)
+            return f"{place}{await _unknown(looking, task)}{await _obstacles(looking, task, tenant)}"
         case "leased":
             return f"Its attempt {task.attempt} runs on worker {task.worker}, whose lease ends at {task.lease_ends}."
         case "delayed":
-            return f"{await _delayed(looking, task)}{await _obstacles(looking, task)}"
+            return f"{await _delayed(looking, task)}{await _obstacles(looking, task, tenant)}"
         case "dead":
             return f"It is dead since {task.died_at}: {task.error_type}: {task.error_message}. Retry or discard it."
         case "held":
             return f"It is a continuation, and waits for the end of batch {task.batch_id}."
 
 
-async def _ready(looking: Looking, task: TaskInfo) -> str:
+async def _ready(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
+    if tenant is not None and not is_fair(task.queue):
+        return f"It is ready in queue {task.queue}."
     before = await looking.position(task)
     where = f"of tenant {task.tenant} in fair queue" if is_fair(task.queue) else "in queue"
     place = f"behind {_counted(before, 'other')}" if before else "next"
@@ -52,20 +56,23 @@ async def _unknown(looking: Looking, task: TaskInfo) -> str:
     return "" if since is None else f" No worker that fetched it since {since} knows {task.call or task.topic}."
 
 
-async def _obstacles(looking: Looking, task: TaskInfo) -> str:
-    paused = await _pauses(looking, task)
+async def _obstacles(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
+    paused = await _pauses(looking, task, tenant)
     serving = [worker for worker in await looking.workers() if task.queue in worker.queues]
     if not serving:
         return f"{paused} No worker serves queue {task.queue}: add it to the `queues` of one."
     slots, running = sum(worker.max_workers for worker in serving), sum(worker.running for worker in serving)
-    return (
-        f"{paused} Its workers have no free slot: they run {_counted(running, 'task')}." if running >= slots else paused
-    )
+    if running < slots:
+        return paused
+    return f"{paused} Its workers have no free slot: they run {_counted(running, 'task')}."
 
 
-async def _pauses(looking: Looking, task: TaskInfo) -> str:
+async def _pauses(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
     """Those that hold the task up."""
-    return "".join(f" {_said(pause)}" for pause in await looking.pauses_of(task))
+    pauses = await looking.pauses_of(task)
+    if tenant is not None:  # who paused what is everybody's, and why, is not for one of them
+        pauses = [pause if pause.tenant else replace(pause, by="", reason="") for pause in pauses]
+    return "".join(f" {_said(pause)}" for pause in pauses)
 
 
 def _said(pause: PauseInfo) -> str:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Looks"]
 
+MOST_QUEUES = 200  # that one script looks at
+
 
 class Looks(ABC):
     """Everything here is read from Redis when it is asked for. With `tenant`, what is another tenant's is not there."""
@@ -104,8 +106,11 @@ class Looks(ABC):
 
     async def get_queues(self) -> list[QueueInfo]:
         """All queues that hold something, and those served here."""
-        names = {name async for page in self._looking().queue_names() for name in page}
-        return await self._looking().queues(sorted(names | set(self.settings.queues)))
+        looking = self._looking()
+        found = {name async for page in looking.queue_names() for name in page}
+        names = sorted(found | set(self.settings.queues))
+        pages = [names[first : first + MOST_QUEUES] for first in range(0, len(names), MOST_QUEUES)]
+        return [queue for page in pages for queue in await looking.queues(page)]
 
     async def get_queue(self, name: str, *, tenant: str | None = None) -> QueueInfo:
         """A queue, or what a tenant has in it (which is counted task by task); zeros if it is unknown."""
@@ -140,7 +145,7 @@ class Looks(ABC):
         return await self._looking().dead(queue_name(queue), *_page(skip, take), tenant_or_any(tenant), batch)
 
     async def get_dead_groups(self, queue: str, *, tenant: str | None = None, most: int = 1000) -> list[DeadGroup]:
-        """Dead tasks that failed alike, of those `most` that died last; the largest group first."""
+        """Dead tasks that failed alike, of those `most` of the queue that died last; the largest group first."""
         return await dead_groups(self._looking(), queue_name(queue), tenant_or_any(tenant), most)
 
     async def get_tasks_of_worker(self, worker_id: str) -> list[TaskInfo]:

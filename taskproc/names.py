@@ -18,13 +18,14 @@ __all__ = [
     "scope_text",
     "tenant_name",
     "tenant_or_any",
+    "topic_text",
 ]
 
 FAIR = "[fair]"
 _NAME = re.compile(r"[A-Za-z0-9_.@|+=/-]{1,128}")
 LOCALS = "<locals>"
 LONGEST_SCOPE = 1_000  # characters
-LONGEST_CALL = 500  # characters
+LONGEST_CALL = LONGEST_TOPIC = 500  # characters
 LONGEST_SHOWN = 200  # characters of a wrong name in a message
 LONGEST_ID = 300  # characters; the ids that are given out are shorter
 _OUTCOMES = frozenset({"success", "failed", "canceled", "complete"})
@@ -73,6 +74,16 @@ def scope_text(scope: str) -> str:
             'the batch or schedule is for, as in "Import 42"'
         )
     return scope
+
+
+def topic_text(topic: str) -> str:
+    """`topic`, when it can be that of a task; InvalidName otherwise."""
+    if not isinstance(topic, str) or not 0 < len(topic) <= LONGEST_TOPIC or not topic.isprintable():
+        raise InvalidName(
+            f"topic {repr(topic)[:LONGEST_SHOWN]} is not allowed: it is a str of 1 to {LONGEST_TOPIC} printable "
+            "characters that says how to read the data; what is longer belongs into these"
+        )
+    return topic
 
 
 def is_fair(queue: str) -> bool:

@@ -64,9 +64,9 @@ class _Tracing:
         return carrier.get("traceparent")
 
     @contextmanager
-    def sending(self, queue: str | None) -> Generator[None]:
-        named = f"send {queue}" if queue else "send"
-        with self._tracer.start_as_current_span(named, kind=SpanKind.PRODUCER, attributes=_sending(queue)):
+    def sending(self, queue: str) -> Generator[None]:
+        about = _sending(queue)
+        with self._tracer.start_as_current_span(f"send {queue}", kind=SpanKind.PRODUCER, attributes=about):
             yield
 
     @contextmanager
@@ -116,9 +116,13 @@ class _Metrics(Observer):
         self._wait.record(waited, of_queue)
 
 
-def _sending(queue: str | None) -> Mapping[str, AttributeValue]:
-    said = {"messaging.system": SYSTEM, "messaging.operation.name": "send", "messaging.operation.type": "send"}
-    return said | {"messaging.destination.name": queue} if queue else said
+def _sending(queue: str) -> Mapping[str, AttributeValue]:
+    return {
+        "messaging.system": SYSTEM,
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": queue,
+    }
 
 
 def _about(ctx: TaskContext) -> Mapping[str, AttributeValue]:

@@ -295,7 +295,7 @@ class TaskProcessor(Steering):
         """`on(…).enqueue(…)` without its types."""
         together = self._opened().together
         id_ = uuid.uuid4().hex
-        with nullcontext() if self.tracing is None else self.tracing.sending(options.queue):
+        with nullcontext() if self.tracing is None else self.tracing.sending(self._sender.queue_of(method, options)):
             await together.enqueue(self._sender.call(method, args, kwargs, options, id_))
         return id_
 

@@ -2,20 +2,25 @@
 
 Counters and histograms are of this process; what stands in Redis (`taskproc_queue_tasks`, …) is the same wherever it is
 asked for: take its maximum. Labels are bounded: no tenant, no task, and of queues the first hundred.
+With PROMETHEUS_MULTIPROC_DIR the client's collector tells the counts of all processes; register `in_redis` beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
 
-from taskproc.errors import ConfigurationError
+from taskproc.errors import ConfigurationError, TaskProcessorError
 from taskproc.observing import Observer
 
 if TYPE_CHECKING:
-    from taskproc.models import QueueInfo
+    from taskproc.models import QueueInfo, WorkerInfo
     from taskproc.processor import TaskProcessor
     from taskproc.records import Attempt, Settled
 
@@ -61,17 +66,13 @@ class PrometheusMetrics(Observer):
             registry=registry,
             buckets=BUCKETS,
         )
-        self._tasks = _gauge("taskproc_queue_tasks", "Tasks in Redis, by state", registry, "queue", "state")
-        self._oldest = _gauge(
-            "taskproc_queue_oldest_seconds", "How long the task next in line has been ready", registry, "queue"
-        )
-        self._paused = _gauge("taskproc_queue_paused", "1: the queue is paused", registry, "queue")
-        self._workers = _gauge("taskproc_workers", "Workers that show signs of life", registry)
-        self._slots = _gauge("taskproc_worker_slots", "Tasks that these can run at a time", registry)
-        self._all_paused = _gauge("taskproc_paused", "1: everything is paused", registry)
-        self._lag = _gauge(
-            "taskproc_event_loop_lag_seconds", "By how much the event loop of a worker was late, at most", registry
-        )
+        self._in_redis = _InRedis()
+        registry.register(self._in_redis)
+
+    @property
+    def in_redis(self) -> Collector:
+        """What the last look has found; it is in the registry already."""
+        return self._in_redis
 
     def sent(self, queue: str, count: int) -> None:
         self._sent.labels(self._label(queue)).inc(count)
@@ -83,29 +84,16 @@ class PrometheusMetrics(Observer):
         self._wait.labels(queue).observe(waited)
 
     async def look(self) -> None:
-        """Brings what stands in Redis up to date, as before each scrape. StorageUnavailable when Redis is away."""
+        """Brings what stands in Redis up to date, as before each scrape. StorageUnavailable when Redis is away: then
+        nothing is told of it.
+        """
         processor = self._processor
-        queues, workers = await processor.get_queues(), await processor.get_workers()
-        self._all_paused.set(await processor.is_paused())
-        self._workers.set(len(workers))
-        self._slots.set(sum(worker.max_workers for worker in workers))
-        self._lag.set(max((worker.lag or 0 for worker in workers), default=0))
-        self.forget()
-        for queue in queues[:MOST_QUEUES]:
-            self._show(queue)
-
-    def forget(self) -> None:
-        """Takes back what is said of queues."""
-        for gauge in (self._tasks, self._oldest, self._paused):
-            gauge.clear()
-
-    def _show(self, queue: QueueInfo) -> None:
-        counts = {"ready": queue.length, "running": queue.running, "delayed": queue.delayed, "dead": queue.deadletter}
-        for state, count in counts.items():
-            self._tasks.labels(queue.name, state).set(count)
-        waits = (datetime.now(UTC) - queue.oldest).total_seconds() if queue.oldest else 0
-        self._oldest.labels(queue.name).set(max(waits, 0))
-        self._paused.labels(queue.name).set(queue.paused)
+        try:
+            queues, workers = await processor.get_queues(), await processor.get_workers()
+            self._in_redis.note(queues[:MOST_QUEUES], workers, paused=await processor.is_paused())
+        except (TaskProcessorError, RedisError):
+            self._in_redis.forget()
+            raise
 
     def _label(self, queue: str) -> str:
         if queue not in self._queues:
@@ -115,6 +103,47 @@ class PrometheusMetrics(Observer):
         return queue
 
 
-def _gauge(name: str, says: str, registry: CollectorRegistry, *labels: str) -> Gauge:
-    """Of several processes of one host that share it, the one that looked last is right."""
-    return Gauge(name, says, labels, registry=registry, multiprocess_mode="mostrecent")
+class _InRedis(Collector):
+    """Without the client's gauges, whose files for several processes would keep what is long gone."""
+
+    def __init__(self) -> None:
+        self._found: list[Metric] = []
+
+    def collect(self) -> Iterable[Metric]:
+        return self._found
+
+    def forget(self) -> None:
+        """Nobody knows."""
+        self._found = []
+
+    def note(self, queues: Sequence[QueueInfo], workers: Sequence[WorkerInfo], *, paused: bool) -> None:
+        """What there is now."""
+        slots = sum(worker.max_workers for worker in workers)
+        lag = max((worker.lag or 0 for worker in workers), default=0)
+        self._found = [
+            *_of_queues(queues),
+            GaugeMetricFamily("taskproc_paused", "1: everything is paused", value=paused),
+            GaugeMetricFamily("taskproc_workers", "Workers that show signs of life", value=len(workers)),
+            GaugeMetricFamily("taskproc_worker_slots", "Tasks that these can run at a time", value=slots),
+            GaugeMetricFamily(
+                "taskproc_event_loop_lag_seconds", "By how much the event loop of a worker was late, at most", value=lag
+            ),
+        ]
+
+
+def _of_queues(queues: Sequence[QueueInfo]) -> list[Metric]:
+    tasks = GaugeMetricFamily("taskproc_queue_tasks", "Tasks in Redis, by state", labels=["queue", "state"])
+    oldest = GaugeMetricFamily(
+        "taskproc_queue_oldest_seconds", "How long the task next in line has been ready", labels=["queue"]
+    )
+    paused = GaugeMetricFamily("taskproc_queue_paused", "1: the queue is paused", labels=["queue"])
+    for queue in queues:
+        counts = {
+            "ready": queue.length, "running": queue.running, "delayed": queue.delayed, "dead": queue.deadletter,
+        }  # fmt: skip
+        for state, count in counts.items():
+            tasks.add_metric([queue.name, state], count)
+        waits = (datetime.now(UTC) - queue.oldest).total_seconds() if queue.oldest else 0
+        oldest.add_metric([queue.name], max(waits, 0))
+        paused.add_metric([queue.name], queue.paused)
+    return [tasks, oldest, paused]

@@ -6,12 +6,17 @@ A worker that is killed takes the counts of its last seconds with it: what must 
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from redis.exceptions import RedisError
+
+from taskproc.errors import TaskProcessorError
+from taskproc.failure import message_of, one_line
 from taskproc.observing import Observer
 from taskproc.statistics import BOUNDS
 
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from taskproc.storage import Storage
 
 __all__ = ["Recorder"]
+
+logger = logging.getLogger(__name__)
 
 SENT_EVERY = 2.0  # seconds
 SAMPLED_EVERY = 30.0  # seconds, between two looks at how much waits when nothing has ended
@@ -86,3 +93,12 @@ class Recorder(Observer):
         outcomes = [[id_, settled, ended] for id_, (settled, ended) in self._outcomes.items()]
         self._counted, self._outcomes = {}, {}
         await self._storage.note_statistics(uuid.uuid4().hex[:16], counts, outcomes)
+
+    async def close(self) -> None:
+        """Sends the rest, if Redis takes it at once."""
+        try:
+            async with asyncio.timeout(SENT_EVERY):
+                await self.send()
+        except (RedisError, OSError, TaskProcessorError) as error:  # a TimeoutError is an OSError
+            said = one_line(message_of(error))
+            logger.warning("the last statistics of a worker are lost (%s: %s)", type(error).__name__, said)

@@ -134,7 +134,7 @@ def attempt_infos(field: bytes | None) -> list[AttemptInfo]:
             rest = rest[int(length) :]
         first = int(count or 0) - len(entries) + 1
         return [_attempt_info(first + place, entry) for place, entry in enumerate(entries)]
-    except (ValueError, TypeError, msgspec.MsgspecError):
+    except (ValueError, TypeError, OverflowError, msgspec.MsgspecError):
         return []
 
 

@@ -12,6 +12,7 @@ from taskproc.calls import PLAIN, Background, Calls
 from taskproc.errors import EnqueueError, PayloadTooLarge
 from taskproc.executor import Executor, JsonExecutor
 from taskproc.models import TaskData
+from taskproc.names import topic_text
 from taskproc.options import Options, When, milliseconds
 from taskproc.records import CALL, NewTask
 
@@ -41,7 +42,7 @@ class Sender:
         self._seal = seal
         self._own = isinstance(executor, JsonExecutor)
         topic = getattr(executor, "topic", CALL)
-        self._topic = None if topic == CALL else str(topic)
+        self._topic = None if topic == CALL else topic_text(topic)
 
     def call(
         self,
@@ -61,6 +62,13 @@ class Sender:
         self._check_size(name, data)
         return self._sealed(self._task(name, options, background, id_), data, origin)
 
+    def queue_of(self, method: Callable[..., object], options: Options) -> str:
+        """The queue that a call of `method` goes to."""
+        return self._queue(options, self._describe(method)[1])
+
+    def _queue(self, options: Options, background: Background) -> str:
+        return options.queue or background.queue or self._settings.default_queue
+
     def continuation(
         self,
         when: When,
@@ -78,9 +86,10 @@ class Sender:
     def data(self, task: TaskData, options: Options, id_: str | None = None, *, origin: str = "") -> Sending:
         """A task that is not a method call."""
         if not isinstance(task, TaskData) or not isinstance(task.data, bytes) or not task.topic:
-            raise EnqueueError(f"{task!r} is not a TaskData(topic='…', data=b'…') with a topic and bytes")
-        self._check_size(f"topic {task.topic!r}", task.data)
-        named = structs.replace(self._task("", options, PLAIN, id_), topic=task.topic)
+            raise EnqueueError(f"{repr(task)[:200]} is not a TaskData(topic='…', data=b'…') with a topic and bytes")
+        topic = topic_text(task.topic)
+        self._check_size(f"topic {topic!r}", task.data)
+        named = structs.replace(self._task("", options, PLAIN, id_), topic=topic)
         return self._sealed(named, task.data, origin)
 
     def _sealed(self, task: NewTask, data: bytes, origin: str) -> Sending:
@@ -103,7 +112,7 @@ class Sender:
         auto_extend = _first(options.auto_extend, background.auto_extend, settings.auto_extend)
         return NewTask(
             id=id_,
-            queue=options.queue or background.queue or settings.default_queue,
+            queue=self._queue(options, background),
             tenant=options.tenant or settings.tenant,
             call=call,
             topic=self._topic,

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = "1"
 OPEN_FOR_MS = 60_000  # an unsealed batch whose producer gives no sign for so long is canceled
 PAGE_OF_SCHEDULES = 200
-MOST_CANCELS = 1_000  # cancels under way of which one look tells
+MOST_CANCELS = 1_000  # cancels under way of which one reply tells
 STEP = 400  # queued tasks counted by one run of a script
 
 Sending = tuple[NewTask, bytes]
@@ -239,10 +239,15 @@ class Storage(Controls):
         return bool((await self.driver.run("beat", (self.keys.workers, self.keys.canceled), arg))[0])
 
     async def canceled(self) -> list[str]:
-        """The ids of up to 1,000 batches and tasks that are being canceled, the newest first."""
-        return [
-            id_.decode() for id_ in await self.driver.run("canceled", (self.keys.canceled,), {"limit": MOST_CANCELS})
-        ]
+        """The ids of all batches and tasks that are being canceled, the oldest first."""
+        found: dict[str, None] = {}
+        since = None
+        while since != "":
+            arg = {"limit": MOST_CANCELS, "since": since}
+            ids, following = await self.driver.run("canceled", (self.keys.canceled,), arg)
+            found.update(dict.fromkeys(id_.decode() for id_ in ids))
+            since = "" if following.decode() == since else following.decode()
+        return list(found)
 
     async def resync(self, worker: str, nonce: int, known: Sequence[tuple[str, str]]) -> tuple[bool, list[int]]:
         """Gives back what Redis thinks the worker holds beyond `known` (id, token), and refuses fetches up to `nonce`.

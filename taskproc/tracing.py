@@ -18,8 +18,8 @@ class Tracing(Protocol):
         """The present context, as text that goes with a task."""
         ...
 
-    def sending(self, queue: str | None) -> AbstractContextManager[None]:
-        """While a task is sent."""
+    def sending(self, queue: str) -> AbstractContextManager[None]:
+        """While a task is sent to a queue."""
         ...
 
     def running(self, ctx: TaskContext) -> AbstractContextManager[None]:

@@ -18,7 +18,7 @@ from taskproc.attempts import Attempts, Pending, deliver
 from taskproc.errors import StorageUnavailable, TaskProcessorError
 from taskproc.failure import log_error, message_of, one_line
 from taskproc.health import VitalSigns
-from taskproc.heartbeat import Heartbeat
+from taskproc.heartbeat import MOST_CANCELS, Heartbeat
 from taskproc.listener import Events, WakeTokens
 from taskproc.maintenance import Maintenance
 from taskproc.recorder import Recorder
@@ -169,7 +169,6 @@ class Worker:
 
     async def _leave(self) -> None:
         try:
-            await self._recorder.send()
             await self._storage.leave(self.id)
         except (RedisError, OSError, TaskProcessorError) as error:
             logger.warning(
@@ -179,6 +178,7 @@ class Worker:
             )
         else:
             logger.info("worker %s ended", self.id)
+            await self._recorder.close()  # last: it may fail
 
     # The main loop
 
@@ -336,6 +336,8 @@ class Worker:
                 self._unknown = True
                 self._wake_up()
             self._attempts.cancel(canceled)
+            if len(canceled) >= MOST_CANCELS:
+                self._canceling.set()  # there are more
 
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(heed)

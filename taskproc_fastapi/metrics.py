@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, Response
+from redis.exceptions import RedisError
 
 from taskproc import TaskProcessor
 from taskproc.errors import ConfigurationError, TaskProcessorError
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+    from prometheus_client.registry import Collector
 
 __all__ = ["metrics"]
 
@@ -38,17 +41,15 @@ def metrics(
 
     @router.get(path)
     async def show(accept: Annotated[str, Header()] = "") -> Response:
-        try:
+        with suppress(TaskProcessorError, RedisError):  # what this process has counted is still told
             await instruments.look()
-        except TaskProcessorError:
-            instruments.forget()  # nobody knows; what this process has counted is still told
         encode, content_type = choose_encoder(accept)
-        return Response(encode(_collected(shown)), media_type=content_type)
+        return Response(encode(_collected(shown, instruments.in_redis)), media_type=content_type)
 
     return router
 
 
-def _collected(registry: CollectorRegistry) -> CollectorRegistry:
+def _collected(registry: CollectorRegistry, in_redis: Collector) -> CollectorRegistry:
     """Of all processes that share the folder, where there is one."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return registry
@@ -57,4 +58,5 @@ def _collected(registry: CollectorRegistry) -> CollectorRegistry:
     together = CollectorRegistry()
     collector: Any = multiprocess.MultiProcessCollector
     collector(together)
+    together.register(in_redis)
     return together

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from taskproc.cli.commands import Desk, Tenant, Yes, command, group
 from taskproc.cli.output import Column, fields, heading, tell
-from taskproc.cli.redaction import without_secrets
 from taskproc.cli.rows import call_of, error_of, state_of
 from taskproc.cli.words import ago, cell, instant, length, since
 from taskproc.failure import visible
 from taskproc.models import AttemptInfo, TaskInfo
+from taskproc.redaction import redacted
 
 __all__ = ["tasks"]
 
@@ -54,7 +54,7 @@ async def show_task(
     attempts = await desk.processor.get_attempts(task, tenant=tenant)
     arguments = await desk.processor.get_arguments(task, tenant=tenant)
     if arguments is not None and not reveal:
-        arguments = without_secrets(arguments)
+        arguments = redacted(arguments)
     desk.out.one(
         found,
         _facts(found),

@@ -46,6 +46,9 @@ end
 local MOST_OF_ATTEMPTS = 6000 -- bytes
 local MOST_OF_MESSAGE = 300
 local function with_attempt(attempts, outcome, token, began, error)
+  if attempts and #attempts > 2 * MOST_OF_ATTEMPTS then
+    attempts = nil -- damaged: to cut it down, entry by entry, could take hours
+  end
   local times, kept = (attempts or ''):match('^(%d%d?%d?%d?%d?%d?) (.*)$')
   local message = error.message or ''
   if #message > MOST_OF_MESSAGE then

@@ -4,13 +4,14 @@
 -- arg: request (unique name of this request), counts: {queue: {name: number}},
 --   outcomes: [[schedule, outcome, ended]…], tiers: [[seconds, kept (seconds)]…]
 -- returns: nothing
-local MOST_FIELDS = 5000 -- of one hash: further queues are counted together
+local MOST_FIELDS = 5000 -- of one hash: beyond half of them further queues are counted together, beyond all of them all
 local MOST_LOOKED_AT = 100 -- queues
 
 local function add(key, queue, amounts)
-  local name = redis.call('HLEN', key) < MOST_FIELDS and queue or '*'
+  local most = redis.call('HEXISTS', key, queue .. ' run') == 1 and MOST_FIELDS or MOST_FIELDS / 2
+  local name = redis.call('HLEN', key) < most and queue or '*'
   for what, amount in pairs(amounts) do
-    redis.call('HINCRBY', key, name .. ' ' .. what, amount)
+    add_to(key, name .. ' ' .. what, amount)
   end
 end
 

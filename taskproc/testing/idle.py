@@ -18,7 +18,7 @@ from taskproc.testing.sent import enqueued
 if TYPE_CHECKING:
     from taskproc.processor import TaskProcessor
 
-__all__ = ["NotIdle", "run_until_idle"]
+__all__ = ["NOTHING", "NotIdle", "run_until_idle"]
 
 LOOK_EVERY = 0.01  # seconds
 MOST_EXPLAINED = 5

@@ -1,25 +1,27 @@
-"""A browser, and an app with something to look at. One Chromium serves all tests; each test has a profile of its own."""
+"""A browser, and an app that is served to it. One Chromium serves all tests; each has a context of its own."""
 
 import asyncio
 import os
 import re
 import shutil
-import subprocess
-import tempfile
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
+import axe_playwright_python.async_playwright
 import uvicorn
-from fastapi import FastAPI
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+from fastapi import Response
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 from playwright.async_api import Dialog as BrowserDialog
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.kit import free_port
 
 STARTS_WITHIN = 30  # seconds
+PATIENCE = 10_000  # milliseconds, of what is done in a page
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 
 Size = Literal["desk", "phone"]
@@ -32,32 +34,17 @@ def chromium_path() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
-@contextmanager
-def chromium(path: str) -> Generator[str]:
-    """Starts Chromium; the address of its debugging port, until the block is left."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        command += ["--no-first-run", "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+@asynccontextmanager
+async def chromium(path: str) -> AsyncGenerator[Browser]:
+    """Chromium, as long as the block lasts."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
         try:
-            yield _address(process)
+            yield browser
         finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
-
-
-def _address(process: "subprocess.Popen[str]") -> str:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"listening on (ws://\S+)", line):
-            return found[1]
-    raise AssertionError("Chromium ended before it listened")
+            await browser.close()
 
 
 @dataclass
@@ -69,6 +56,8 @@ class Troubles:
     """Errors on the console, such as those of the content security policy."""
     elsewhere: list[str] = field(default_factory=list[str])
     """Requests to other hosts."""
+    bears: str = "^$"
+    """Complaints that a test provokes."""
 
     def watch(self, page: Page, base: str) -> None:
         page.on("dialog", self._on_dialog)
@@ -81,7 +70,7 @@ class Troubles:
         await dialog.dismiss()
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not re.search(self.bears, message.text):
             self.complaints.append(message.text)
 
     def _on_request(self, request: Request, base: str) -> None:
@@ -91,39 +80,47 @@ class Troubles:
 
 @asynccontextmanager
 async def browsing(
-    chromium_url: str, base: str, *, size: Size = "desk", scheme: Scheme = "light", javascript: bool = True
+    browser: Browser,
+    base: str,
+    *,
+    size: Size = "desk",
+    scheme: Scheme = "light",
+    javascript: bool = True,
+    bears: str = "^$",
 ) -> AsyncGenerator[Page]:
-    """A page at `base`; at the end nothing may have gone wrong in it."""
-    troubles = Troubles()
+    """A page at `base`; at the end nothing may have gone wrong in it but what `bears` matches."""
+    troubles = Troubles(bears=bears)
     width, height = SIZES[size]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(chromium_url)
-        context = await browser.new_context(
-            base_url=base,
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
-            java_script_enabled=javascript,
-            is_mobile=size == "phone",
-            has_touch=size == "phone",
-        )
-        context.set_default_timeout(10_000)
+    context = await browser.new_context(
+        base_url=base,
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        java_script_enabled=javascript,
+        is_mobile=size == "phone",
+        has_touch=size == "phone",
+    )
+    context.set_default_timeout(PATIENCE)
+    try:
         page = await context.new_page()
         troubles.watch(page, base)
-        try:
-            yield page
-        finally:
-            await context.close()
-            await browser.close()
-    assert troubles == Troubles()
+        yield page
+    finally:
+        await context.close()
+    assert troubles == Troubles(bears=bears)
+
+
+async def look(page: Page, size: Size, scheme: Scheme) -> None:
+    """Gives the page, as it is, another size and scheme."""
+    width, height = SIZES[size]
+    await page.set_viewport_size({"width": width, "height": height})
+    await page.emulate_media(color_scheme=scheme)
 
 
 @asynccontextmanager
-async def served(app: FastAPI, root_path: str = "") -> AsyncGenerator[str]:
+async def served(app: ASGIApp) -> AsyncGenerator[str]:
     """Serves the app by uvicorn in this event loop; its address."""
     port = free_port()
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="warning", root_path=root_path, timeout_graceful_shutdown=5
-    )
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     try:
@@ -137,14 +134,36 @@ async def served(app: FastAPI, root_path: str = "") -> AsyncGenerator[str]:
         await serving
 
 
-AXE = Path(__import__("axe_playwright_python").__file__).with_name("axe.min.js")
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """An app behind a proxy that takes a prefix off the path, as servers tell it to apps: by `root_path`."""
+
+    app: ASGIApp
+    prefix: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What does not begin with the prefix is not the app's."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if not path.startswith(self.prefix + "/"):
+                await Response("The proxy knows no such place.", 404)(scope, receive, send)
+                return
+            cut = path.removeprefix(self.prefix)
+            scope = {**scope, "path": cut, "raw_path": quote(cut).encode(), "root_path": self.prefix}
+        await self.app(scope, receive, send)
+
+
+AXE = Path(axe_playwright_python.async_playwright.__file__).with_name("axe.min.js")
 
 
 async def serious_faults(page: Page) -> list[str]:
     """What axe-core finds in the page that is serious or worse."""
-    await page.evaluate(AXE.read_text("utf-8"))
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text("utf-8"))
     found = await page.evaluate(
-        "axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})"
+        """axe.run(document, {
+            resultTypes: ['violations'], preload: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']
+        })"""
     )
     return [
         f"{each['id']}: {each['help']}: {[node['html'][:200] for node in each['nodes'][:3]]}"

@@ -1,4 +1,4 @@
-"""Every act of the dashboard, done as a person does it: with a button, and where it destroys something with a second one."""
+"""Every act of the dashboard, done as a person does it: with a button, and a second one for what destroys."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -38,6 +38,7 @@ async def press(page: Page, name: str, confirm: str = "") -> None:
 
 @play("pause", "resume")
 async def pauses_and_resumes_a_queue(page: Page, found: World) -> None:
+    """With a reason and for a time."""
     await page.goto(f"/tasks/queue?name={quote(FAIR, safe='')}")
     await page.get_by_text("Pause…").first.click()
     await page.get_by_label("Why").fill("an index is built")
@@ -52,6 +53,7 @@ async def pauses_and_resumes_a_queue(page: Page, found: World) -> None:
 
 @play("retry-task")
 async def retries_a_task(page: Page, found: World) -> None:
+    """From its page."""
     await page.goto(f"/tasks/task?id={found.dead}")
     await press(page, "Retry")
     await wait_until(lambda: _attempts(found, found.dead, 2), 10, "another attempt")
@@ -63,6 +65,7 @@ async def _attempts(found: World, task: str, count: int) -> bool:
 
 @play("discard-task")
 async def discards_a_task(page: Page, found: World) -> None:
+    """From its page, when asked again."""
     await page.goto(f"/tasks/task?id={found.dead}")
     await press(page, "Discard", "Discard the task")
     assert await found.tasks.get_task(found.dead) is None
@@ -70,6 +73,7 @@ async def discards_a_task(page: Page, found: World) -> None:
 
 @play("cancel-task")
 async def cancels_a_task(page: Page, found: World) -> None:
+    """Likewise."""
     await page.goto(f"/tasks/task?id={found.delayed}")
     await press(page, "Cancel", "Cancel the task")
     assert await found.tasks.get_task(found.delayed) is None
@@ -77,6 +81,7 @@ async def cancels_a_task(page: Page, found: World) -> None:
 
 @play("retry-dead")
 async def retries_chosen_ones(page: Page, found: World) -> None:
+    """And no other."""
     await page.goto("/tasks/queue?name=default&state=dead")
     await page.get_by_role("checkbox", name=f"Choose {found.dead}").check()
     await press(page, "Retry chosen")
@@ -86,6 +91,7 @@ async def retries_chosen_ones(page: Page, found: World) -> None:
 
 @play("retry-all-dead")
 async def retries_a_group(page: Page, found: World) -> None:
+    """Of those that failed alike."""
     await page.goto("/tasks/dead?queue=default")
     await press(page, "Retry all", "Retry")
     await wait_until(lambda: _attempts(found, f"{found.batch}.0.20", 2), 10, "another attempt")
@@ -93,6 +99,7 @@ async def retries_a_group(page: Page, found: World) -> None:
 
 @play("discard-dead")
 async def discards_all(page: Page, found: World) -> None:
+    """Of a queue."""
     await page.goto("/tasks/dead?queue=default")
     await press(page, "Discard all", "Discard them")
     assert (await found.tasks.get_queue("default")).deadletter == 0
@@ -100,6 +107,7 @@ async def discards_all(page: Page, found: World) -> None:
 
 @play("retry-batch")
 async def retries_what_failed_in_a_batch(page: Page, found: World) -> None:
+    """And only that."""
     await page.goto(f"/tasks/batch?id={found.batch}")
     await press(page, "Retry", "Retry what failed")
     await wait_until(lambda: _attempts(found, f"{found.batch}.0.21", 2), 10, "another attempt")
@@ -107,6 +115,7 @@ async def retries_what_failed_in_a_batch(page: Page, found: World) -> None:
 
 @play("cancel-batch")
 async def cancels_a_batch(page: Page, found: World) -> None:
+    """That has not ended."""
     async with found.tasks.batch("nobody-serves", tenant=TENANT) as batch:
         batch.enqueue(note, "waits")
     await page.goto(f"/tasks/batch?id={batch.id}")
@@ -118,6 +127,7 @@ async def cancels_a_batch(page: Page, found: World) -> None:
 
 @play("trigger-schedule", "pause-schedule", "resume-schedule", "cancel-schedule")
 async def steers_a_schedule(page: Page, found: World) -> None:
+    """All that can be done to one."""
     async def schedule() -> list[bool]:
         return [each.paused for each in await found.tasks.get_schedules(TENANT)]
 
@@ -133,6 +143,7 @@ async def steers_a_schedule(page: Page, found: World) -> None:
 
 @play("drain-worker", "resume-worker")
 async def drains_a_worker(page: Page, found: World) -> None:
+    """And lets it go on."""
     async def draining() -> list[bool]:
         return [each.draining for each in await found.tasks.get_workers()]
 

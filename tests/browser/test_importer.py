@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import FilePayload, Page, expect
+from playwright.async_api import Browser, FilePayload, Page, expect
 
 from tests.browser.kit import browsing
 from tests.examples.programs import uvicorn
@@ -47,18 +47,18 @@ class Looked:
 
 
 @asynccontextmanager
-async def importing(browser_url: str, folder: Path) -> AsyncGenerator[Looked]:
+async def importing(browser: Browser, folder: Path) -> AsyncGenerator[Looked]:
     """The page, of an importer that has just started, and takes its time."""
     with uvicorn("examples.importer.app:app", folder, env={"TASKPROC_MAX_WORKERS": "1"}) as site:
-        async with browsing(browser_url, str(site.client.base_url).rstrip("/")) as page:
+        async with browsing(browser, str(site.client.base_url).rstrip("/")) as page:
             looked = Looked(page)
             await page.goto("/")
             yield looked
 
 
-async def test_progress_is_live(browser_url: str, tmp_path: Path) -> None:
+async def test_progress_is_live(browser: Browser, tmp_path: Path) -> None:
     """One stream tells of every step, and how long it will take; with its end it is closed for good."""
-    async with importing(browser_url, tmp_path) as looked:
+    async with importing(browser, tmp_path) as looked:
         shown = await looked.import_table()
         assert any("rows/s" in text and "s left" in text for text in shown)
         polls = len([url for url in looked.asked if url.endswith("/imports")])
@@ -69,9 +69,9 @@ async def test_progress_is_live(browser_url: str, tmp_path: Path) -> None:
         await expect(looked.page.locator("article pre").first).to_contain_text("599 rows are in the database.")
 
 
-async def test_without_streams_it_asks(browser_url: str, tmp_path: Path) -> None:
+async def test_without_streams_it_asks(browser: Browser, tmp_path: Path) -> None:
     """A stream that is refused is not asked for again; the page shows progress all the same."""
-    async with importing(browser_url, tmp_path) as looked:
+    async with importing(browser, tmp_path) as looked:
         await looked.page.route("**/events*", lambda route: route.fulfill(status=204))
         shown = await looked.import_table()
         assert len(shown) > 3

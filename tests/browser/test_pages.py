@@ -1,126 +1,182 @@
 """Every page of the dashboard in a real browser: it can be read, it is accessible, and no script of others runs."""
 
-import re
-from urllib.parse import quote
+import itertools
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.browser.kit import Scheme, Size, browsing, serious_faults
-from tests.browser.world import FAIR, HOSTILE, TENANT, World, world
+from tests.browser.kit import Scheme, Size, browsing, look, serious_faults
+from tests.browser.world import HOSTILE, World, pages_of, world
 from tests.conftest import MakeSettings
 
-LOOKS: list[tuple[Size, Scheme]] = [("desk", "light"), ("phone", "dark")]
+LOOKS: list[tuple[Size, Scheme]] = list(itertools.product(("desk", "phone"), ("light", "dark")))
+FOREIGN = "main img, main iframe, main script, main b[onmouseover], [onerror], a[href^='javascript:']"
+"""What only the text of a task, a reason or a name could bring into a page."""
 
 
-def pages(found: World) -> dict[str, str]:
-    """The address of each page, by the heading that it must have."""
-    tenant, fair = quote(TENANT, safe=""), quote(FAIR, safe="")
-    return {
-        "": "Overview",
-        "/queues": "Queues",
-        f"/queue?name={fair}": FAIR,
-        "/queue?name=default&state=dead": "default",
-        "/queue?name=slow&state=running": "slow",
-        "/queue?name=default&state=delayed": "default",
-        f"/batches?tenant={tenant}": "Batches",
-        f"/batch?id={found.batch}": HOSTILE[:20],
-        f"/task?id={found.dead}": "",
-        f"/task?id={found.running}": "",
-        f"/task?id={found.delayed}": "",
-        "/task?id=gone": "",
-        "/dead?queue=default": "Dead letters",
-        f"/schedules?tenant={tenant}": "Schedules",
-        "/workers": "Workers",
-        "/tenants": "Tenants",
-        "/redis": "Redis",
-        "/audit": "Audit",
-        "/search?q=nothing+of+that+kind": "",
-    }
+async def _faults(page: Page, path: str) -> list[str]:
+    """Of the page, as it is, in every look."""
+    found = []
+    for size, scheme in LOOKS:
+        await look(page, size, scheme)
+        fits = await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        faults = await serious_faults(page) + ([] if fits else ["it scrolls sideways"])
+        found += [f"{path or '/'} ({size}, {scheme}): {fault}" for fault in faults]
+    if foreign := await page.locator(FOREIGN).count():
+        found.append(f"{path or '/'}: {foreign} elements of others")
+    return found
 
 
-async def _faults(page: Page, path: str, heading: str) -> list[str]:
-    answer = await page.goto(f"/tasks{path}")
+async def _open(page: Page, path: str, heading: str) -> None:
+    answer = await page.goto(path)
     assert answer is not None
     assert answer.status == (404 if "gone" in path else 200), path
     await expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
-    fits = await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
-    found = [] if fits else ["it scrolls sideways"]
-    return [f"{path}: {fault}" for fault in found + await serious_faults(page)]
 
 
-@pytest.mark.parametrize("size, scheme", LOOKS)
-async def test_every_page(settings: MakeSettings, browser_url: str, size: Size, scheme: Scheme) -> None:
-    """Is shown whole, without a serious fault, whatever names it has to show."""
+async def _all_faults(page: Page, dashboard: str, found: World) -> list[str]:
+    faults = []
+    for path, heading in pages_of(found).items():
+        await _open(page, f"{dashboard}{path}", heading)
+        faults += await _faults(page, path)
+    return faults
+
+
+@pytest.mark.parametrize("dashboard", ["/tasks", "/look"])
+async def test_every_page(settings: MakeSettings, browser: Browser, dashboard: str) -> None:
+    """Is shown whole, without a serious fault, whatever names it has to show, at every size, light and dark."""
     made = settings()
-    async with (
-        world(made.redis, made.prefix) as found,
-        browsing(browser_url, found.url, size=size, scheme=scheme) as page,
-    ):
-        faults = [await _faults(page, path, heading) for path, heading in pages(found).items()]
-        assert [fault for some in faults for fault in some] == []
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url, bears="404") as page:
+        assert await _all_faults(page, dashboard, found) == []
 
 
-async def test_hostile_names_are_shown(settings: MakeSettings, browser_url: str) -> None:
-    """As the text that they are; what is in the pages is not more than that."""
+async def test_questions(settings: MakeSettings, browser: Browser) -> None:
+    """What asks before an act is likewise without a fault, and so is what an act leads to, and what is paused."""
     made = settings()
-    async with world(made.redis, made.prefix) as found, browsing(browser_url, found.url) as page:
-        await page.goto(f"/tasks/task?id={found.delayed}")
-        await expect(page.get_by_role("main")).to_contain_text("<img src=x onerror=alert(1)>")
-        await expect(page.get_by_role("main")).to_contain_text("{{7*7}}")
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
         await page.goto(f"/tasks/batch?id={found.batch}")
-        await expect(page.get_by_role("main")).to_contain_text("<script>alert(2)</script>")
-        assert await page.locator("main img, main script").count() == 0
+        await page.get_by_role("button", name="Retry failed…").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Retry what failed?")
+        faults = await _faults(page, "a question")
+        await page.get_by_role("button", name="Retry what failed").click()
+        await expect(page.get_by_role("status")).to_contain_text("2 tasks of the batch run again")
+        faults += await _faults(page, "an answer")
+        await found.tasks.pause(reason=HOSTILE[:100], by=HOSTILE[:60])
+        await page.goto("/tasks")
+        await expect(page.get_by_role("main")).to_contain_text("Everything is paused")
+        assert faults + await _faults(page, "paused") == []
 
 
-async def test_works_without_javascript(settings: MakeSettings, browser_url: str) -> None:
-    """Every page can be looked at, and acted in."""
+async def test_hostile_names_are_shown(settings: MakeSettings, browser: Browser) -> None:
+    """As the text that they are, wherever they stand."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        shown = {
+            f"/task?id={found.delayed}": ["<img src=x onerror=alert(1)>", "{{7*7}}"],
+            f"/task?id={found.retried}": ["<b onmouseover=alert(4)>Error</b>", "<script>alert(2)</script>"],
+            f"/batch?id={found.batch}": ["<script>alert(2)</script>"],
+            "/dead?queue=default": ["<img src=x onerror=alert(1)>"],
+            "/tenants": ["<img src=x onerror=alert(1)>"],
+            "/schedules?tenant=acme.co/a=b|c%2Bd@e-f": ["<img src=x onerror=alert(1)>"],
+        }
+        for path, texts in shown.items():
+            await page.goto(f"/tasks{path}")
+            for text in texts:
+                await expect(page.get_by_role("main")).to_contain_text(text)
+        await expect(page.locator(".user")).to_contain_text("<img src=x onerror=alert(1)>")
+
+
+async def test_policy_stops_scripts(settings: MakeSettings, browser: Browser) -> None:
+    """Should something foreign come into a page in spite of all, it neither runs nor is anything fetched for it."""
     made = settings()
     async with (
         world(made.redis, made.prefix) as found,
-        browsing(browser_url, found.url, javascript=False) as page,
+        browsing(browser, found.url, bears="Content Security Policy") as page,
     ):
-        for path in pages(found):
-            await page.goto(f"/tasks{path}")
-            await expect(page.get_by_role("main")).to_be_visible()
-        await page.goto(f"/tasks/task?id={found.dead}")
-        await page.get_by_role("button", name="Retry").first.click()
-        await expect(page.get_by_role("status")).to_be_visible()
-        assert [entry.target for entry in await found.tasks.get_audit()] != []
-
-
-async def test_below_a_root_path(settings: MakeSettings, browser_url: str) -> None:
-    """Behind a proxy that takes off a prefix every link leads to where it should, and acts come back."""
-    made = settings()
-    async with world(made.redis, made.prefix) as found, browsing(browser_url, found.url) as page:
-        await page.goto("/deep/own/")
-        links = await page.locator("nav a").evaluate_all("all => all.map(each => each.pathname)")
-        assert links
-        assert all(link.startswith("/deep/own") for link in links)
-
-
-async def test_keyboard(settings: MakeSettings, browser_url: str) -> None:
-    """The first stop leads past the menu; each stop can be seen."""
-    made = settings()
-    async with world(made.redis, made.prefix) as found, browsing(browser_url, found.url) as page:
         await page.goto("/tasks")
+        await page.evaluate(
+            """() => {
+                const script = document.createElement("script");
+                script.textContent = "window.ran = 'script'";
+                document.body.append(script);
+                document.getElementById("main").insertAdjacentHTML(
+                    "beforeend", "<p onclick='window.ran = 1'>foreign</p><img src='https://example.com/x'>"
+                );
+            }"""
+        )
+        await page.get_by_text("foreign").click()
+        assert await page.evaluate("window.ran") is None
+
+
+async def test_without_javascript(settings: MakeSettings, browser: Browser) -> None:
+    """Every page can be looked at, and acted in, with and without a question."""
+    made = settings()
+    async with (
+        world(made.redis, made.prefix) as found,
+        browsing(browser, found.url, javascript=False, bears="404") as page,
+    ):
+        for path, heading in pages_of(found).items():
+            await _open(page, f"/tasks{path}", heading)
+        await page.goto("/tasks/queues")
+        await page.get_by_text("Pause…").first.click()
+        await page.get_by_role("button", name="Pause default").click()
+        await expect(page.get_by_role("status")).to_have_text("Paused queue default, until it is resumed.")
+        await page.goto(f"/tasks/task?id={found.dead}")
+        await page.get_by_role("button", name="Discard…").click()
+        await page.get_by_role("button", name="Discard the task").click()
+        await expect(page.get_by_role("main")).to_contain_text(f"There is no task {found.dead}")
+        assert [entry.act for entry in await found.tasks.get_audit()] == ["discard-task", "pause"]
+
+
+async def test_keyboard(settings: MakeSettings, browser: Browser) -> None:
+    """Is enough: the first stop leads past the menu, each can be seen, and an act can be done, or be left alone."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.goto(f"/tasks/task?id={found.delayed}")
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
         await page.keyboard.press("Enter")
-        assert re.search("#main$", page.url)
-        for _ in range(5):
-            await page.keyboard.press("Tab")
-            outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            assert outline != "none"
+        assert page.url.endswith("#main")
+        await _tab_to(page, "Cancel…")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/act/cancel-task")
+        await _tab_to(page, "Cancel the task")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("No such task")
+        assert await found.tasks.get_task(found.delayed) is None
 
 
-async def test_page_lives(settings: MakeSettings, browser_url: str) -> None:
-    """What happens is shown without a reload; what is typed meanwhile stays."""
+async def test_keys_that_help(settings: MakeSettings, browser: Browser) -> None:
+    """A slash leads to the search field; Escape closes what was opened, and nothing is done."""
     made = settings()
-    async with world(made.redis, made.prefix) as found, browsing(browser_url, found.url) as page:
-        await page.goto("/tasks/queue?name=slow&state=running")
-        await expect(page.get_by_role("main")).to_contain_text("wait")
-        await page.get_by_role("searchbox").fill("half a word")
-        await found.tasks.cancel_task(found.running)
-        await expect(page.get_by_role("main")).to_contain_text("No task is running", timeout=15_000)
-        await expect(page.get_by_role("searchbox")).to_have_value("half a word")
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.goto("/tasks/queues")
+        await page.keyboard.press("/")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
+        await page.keyboard.type("slow")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Queue slow")
+        await page.get_by_text("Pause…").focus()
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_label("Why")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_label("Why")).to_be_hidden()
+        assert await found.tasks.get_audit() == []
+
+
+async def _tab_to(page: Page, text: str) -> None:
+    """Every stop on the way must be seen."""
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        stop = await page.evaluate(
+            """() => {
+                const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+                return [document.activeElement.textContent.trim(), outlineStyle, parseFloat(outlineWidth)];
+            }"""
+        )
+        assert stop[1] != "none", stop
+        assert stop[2] >= 1, stop
+        if stop[0] == text:
+            return
+    raise AssertionError(f"no stop {text!r}")

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from taskproc import ScheduleData, ref
 from taskproc.cli.output import Column, Output
-from taskproc.cli.redaction import HIDDEN, without_secrets
 from taskproc.cli.words import ago, length, noun, rate, read_span, since
 from taskproc.records import NewTask
+from taskproc.redaction import HIDDEN, redacted
 from tests.cli.commands import TASKPROC, Commands, terminal
 from tests.cli.test_looks import dies
 from tests.conftest import MakeSettings
@@ -222,7 +222,7 @@ def test_columns_give_way() -> None:
 def test_secrets_at_any_depth() -> None:
     """In dictionaries and lists, and in URLs; too deep a value is hidden whole."""
     given = {"login": {"user": "a", "apiToken": "t"}, "urls": ["redis://u:p@host/0"], "n": 1}
-    assert without_secrets(given) == {
+    assert redacted(given) == {
         "login": {"user": "a", "apiToken": HIDDEN},
         "urls": ["redis://u:•••@host/0"],
         "n": 1,
@@ -230,4 +230,4 @@ def test_secrets_at_any_depth() -> None:
     deep: object = "x"
     for _ in range(30):
         deep = [deep]
-    assert HIDDEN in json.dumps(without_secrets({"a": deep}), ensure_ascii=False)
+    assert HIDDEN in json.dumps(redacted({"a": deep}), ensure_ascii=False)

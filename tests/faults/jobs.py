@@ -34,6 +34,11 @@ async def run(name: str) -> None:
 
 
 @background
+async def nothing(number: int) -> None:
+    """Likewise, without a line."""
+
+
+@background
 async def wait(name: str) -> None:
     """Runs until the test lets it end."""
     note("begins", name)

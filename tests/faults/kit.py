@@ -14,10 +14,12 @@ from taskproc.connection import connect
 from taskproc.records import Request
 from taskproc.scripts import scripts
 from taskproc.storage import Storage
+from taskproc.worker import MOST_AT_ONCE
 from tests.faults.jobs import JOURNAL
 from tests.kit import Process, process, wait_until
 
 SECOND = timedelta(seconds=1)
+INSTANT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +78,30 @@ def _text(value: object) -> str:
 
 async def lose(made: TaskProcessorSettings, worker: str, queue: str, count: int = 1) -> None:
     """Lets a worker fetch so many tasks of this queue, and die."""
+    await lease(made, worker, queue, count)
+
+
+async def lease(
+    made: TaskProcessorSettings,
+    worker: str,
+    queue: str,
+    count: int,
+    *,
+    lives_for: timedelta = timedelta(milliseconds=1),
+) -> None:
+    """Lets a worker fetch so many tasks of this queue, and run them for as long as it lives."""
     connection = await connect(made)
     try:
         storage = Storage(connection, made.prefix, 5)
         about = {"host": "dead", "pid": 1, "queues": queue, "slots": count, "version": "0"}
         await storage.register(worker, 5_000, about)
-        request = Request(worker=worker, nonce=1, known=0, slots=count, queues=[queue], max_recoveries=1)
-        assert len((await storage.exchange(request, [])).fetched) == count
-        await storage.beat(worker, 1)
+        for nonce in range(1, -(-count // MOST_AT_ONCE) + 1):
+            slots = min(MOST_AT_ONCE, count - (nonce - 1) * MOST_AT_ONCE)
+            request = Request(
+                worker=worker, nonce=nonce, known=nonce - 1, slots=slots, queues=[queue], max_recoveries=1
+            )
+            assert len((await storage.exchange(request, [])).fetched) == slots
+        await storage.beat(worker, int(lives_for.total_seconds() * 1000))
     finally:
         await connection.close()
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id, get_current_span
 
-from taskproc import ConfigurationError, TaskProcessor, TaskProcessorSettings, current_task, factories
+from taskproc import ConfigurationError, TaskProcessor, TaskProcessorSettings, background, current_task, factories
 from taskproc.otel import instrument
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
@@ -28,6 +28,10 @@ class Jobs:
         self.traces.append(format_trace_id(get_current_span().get_span_context().trace_id))
 
     async def run(self) -> None:
+        self._note()
+
+    @background(queue="low")
+    async def run_low(self) -> None:
         self._note()
 
     def run_in_thread(self) -> None:
@@ -69,7 +73,8 @@ class Traced:
 def trace_of(span: ReadableSpan) -> int:
     """The id of its trace."""
     assert span.context is not None
-    return span.context.trace_id
+    trace_id: int = span.context.trace_id
+    return trace_id
 
 
 def parents(spans: Sequence[ReadableSpan]) -> list[int | None]:
@@ -98,6 +103,23 @@ async def test_one_trace_from_request_to_attempt(settings: MakeSettings) -> None
     assert {(each["messaging.destination.name"], each["taskproc.tenant"]) for each in about} == {("default", "default")}
     called = {str(each["taskproc.call"]).rpartition(".")[2] for each in about}
     assert called == {"run_in_thread", "fail_first", "hand_on", "run"}
+
+
+async def test_sending_names_the_queue(settings: MakeSettings) -> None:
+    """That the task goes to, whoever said which: the call, the method, or the settings."""
+    traced = Traced(settings())
+    async with traced.tasks as tasks:
+        sent = [
+            await tasks.enqueue(traced.jobs.run),
+            await tasks.enqueue(traced.jobs.run_low),
+            await tasks.on("high").enqueue(traced.jobs.run_low),
+        ]
+        for task_id in sent:
+            await tasks.cancel_task(task_id)
+    spans = traced.spans("send")
+    assert [span.name for span in spans] == ["send default", "send low", "send high"]
+    named = [dict(span.attributes or {})["messaging.destination.name"] for span in spans]
+    assert named == ["default", "low", "high"]
 
 
 async def test_failed_attempt_is_an_error(settings: MakeSettings) -> None:
@@ -167,7 +189,7 @@ async def test_metrics(settings: MakeSettings) -> None:
         "messaging.client.sent.messages", "messaging.client.consumed.messages", "messaging.process.duration",
         "taskproc.task.wait.duration",
     }  # fmt: skip
-    consumed = points["messaging.client.consumed.messages"]
+    consumed: list[NumberDataPoint] = points["messaging.client.consumed.messages"]  # type: ignore[assignment]
     assert sorted(str((point.attributes or {})["taskproc.outcome"]) for point in consumed) == ["done", "retried"]
     assert "acme" not in str(points)
 

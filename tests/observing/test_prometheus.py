@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from fastapi import Depends, HTTPException
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -68,16 +69,34 @@ async def test_page_shows_work_and_queues(settings: MakeSettings) -> None:
 
 
 async def test_page_when_redis_is_away(server: Server) -> None:
-    """What this process counted is told; of queues nothing is, rather than something old."""
-    registry = CollectorRegistry()
-    tasks = TaskProcessor(TaskProcessorSettings(redis=server.url, prefix="{away}"))
+    """What this process counted is told; of what stands there nothing is, rather than something old."""
+    jobs, registry = Jobs(), CollectorRegistry()
+    tasks = TaskProcessor(
+        TaskProcessorSettings(redis=server.url, prefix="{away}"), scopes=factories({Jobs: lambda: jobs})
+    )
     app = FastAPI()
     app.include_router(metrics(tasks, registry=registry))
+    in_redis = {"taskproc_queue_tasks['default', 'ready']", "taskproc_workers[]", "taskproc_paused[]"}
     async with tasks:
-        assert "taskproc_queue_tasks['default', 'ready']" in values((await page(app)).text)
+        await tasks.cancel_task(await tasks.enqueue(jobs.note, "a"))
+        assert in_redis <= set(values((await page(app)).text))
     found = values((await page(app)).text)  # not connected
-    assert "taskproc_queue_tasks['default', 'ready']" not in found
-    assert "taskproc_workers[]" in found
+    assert not in_redis & set(found)
+    assert found["taskproc_tasks_sent_total['default']"] == 1
+
+
+async def test_page_when_an_index_is_damaged(settings: MakeSettings, client: redis.Redis) -> None:
+    """As when Redis is away."""
+    made = settings()
+    tasks = TaskProcessor(made)
+    app = FastAPI()
+    app.include_router(metrics(tasks, registry=CollectorRegistry()))
+    async with tasks:
+        client.set(f"{made.prefix}:workers", "?")
+        answer = await page(app)
+        client.delete(f"{made.prefix}:workers")
+    assert answer.status_code == 200
+    assert "taskproc_queue_tasks['default', 'ready']" not in values(answer.text)
 
 
 async def test_page_is_protected_as_others(server: Server) -> None:
@@ -121,18 +140,23 @@ def test_two_processors_in_one_registry(server: Server) -> None:
 
 
 async def test_processes_behind_one_port(settings: MakeSettings, tmp_path: Path) -> None:
-    """With a folder that they share, a page of any of them has the counts of all."""
+    """With a folder that they share, a page of any of them has the counts of all; what stands in Redis is told as it is
+    now, and nothing that another of them saw there before.
+    """
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    totals: list[float] = []
-    for _ in range(2):
+    pages: list[dict[str, float]] = []
+    for queue in ("first", "second"):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(program), stdout=asyncio.subprocess.PIPE,
+            sys.executable, "-W", "error", str(program), queue, stdout=asyncio.subprocess.PIPE,
             env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), **environment(settings())},
         )  # fmt: skip
         output, _ = await process.communicate()
-        totals.append(values(output.decode())["taskproc_tasks_sent_total['default']"])
-    assert totals == [1, 2]
+        pages.append(values(output.decode()))
+    assert [page.get("taskproc_tasks_sent_total['first']") for page in pages] == [1, 1]
+    assert [page.get("taskproc_tasks_sent_total['second']") for page in pages] == [None, 1]
+    assert [page.get("taskproc_queue_tasks['first', 'ready']") for page in pages] == [1, None]
+    assert [page.get("taskproc_queue_tasks['ready', 'second']") for page in pages] == [None, 1]
 
 
 def environment(settings: TaskProcessorSettings) -> dict[str, str]:
@@ -142,6 +166,7 @@ def environment(settings: TaskProcessorSettings) -> dict[str, str]:
 
 PROGRAM = """
 import asyncio
+import sys
 import httpx
 from taskproc import TaskProcessor, background
 from taskproc_fastapi import FastAPI, metrics
@@ -155,10 +180,15 @@ async def main() -> None:
     tasks, app = TaskProcessor(), FastAPI()
     app.include_router(metrics(tasks))
     async with tasks:
-        task = await tasks.enqueue(nothing)
-        await tasks.cancel_task(task)
+        task = await tasks.on(sys.argv[1]).enqueue(nothing)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
-            print((await client.get("/metrics")).text)
+            for _ in range(2):
+                shown = await client.get("/metrics")
+        print(shown.text)
+        await tasks.cancel_task(task)
+        async for queues in tasks._looking().queue_names():
+            for queue in queues:
+                await tasks._storage().forget_queue(queue)
 
 
 asyncio.run(main())

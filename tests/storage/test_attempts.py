@@ -1,5 +1,6 @@
 """What a record tells of the attempts so far, and since when a task is ready."""
 
+import time
 from typing import cast
 
 import msgspec
@@ -92,7 +93,13 @@ def test_many_attempts_take_bounded_room(store: Store) -> None:
     assert len(told(store, "t1", "a") or b"") < 7_000
 
 
-@pytest.mark.parametrize("damaged", [b"nothing", b"3 5:abc", b"1 -3:abc", b"x 9999999999:a", b"1 2:\xc1\xc1"])
+ENDLESS = msgspec.msgpack.encode(["failed", "w1", 1e300, 1e300, "", ""])
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"nothing", b"3 5:abc", b"1 -3:abc", b"x 9999999999:a", b"1 2:\xc1\xc1", b"1 %d:%s" % (len(ENDLESS), ENDLESS)],
+)
 def test_damaged_attempts_stop_nothing(store: Store, damaged: bytes) -> None:
     """They are not told of, and the next attempt begins the list anew."""
     store.add("t1")
@@ -101,6 +108,17 @@ def test_damaged_attempts_stop_nothing(store: Store, damaged: bytes) -> None:
     store.start_worker()
     store.settle("retry", store.fetch_one())
     assert (told(store, "t1", "s"), told(store, "t1", "f")) == (b"r", b"1")
+
+
+def test_huge_list_of_attempts_is_dropped(store: Store) -> None:
+    """Cut down entry by entry it would hold Redis up for minutes."""
+    store.add("t1")
+    store.client.hset(store.keys.task("t1"), "a", b"9 " + b"0:" * 500_000)
+    store.start_worker()
+    began = time.monotonic()
+    store.settle("retry", store.fetch_one(), type="T", message="m")
+    assert time.monotonic() - began < 5
+    assert [one.number for one in attempts(store, "t1")] == [1]
 
 
 def test_worker_is_not_told_of_attempts(store: Store) -> None:

@@ -57,11 +57,32 @@ def test_statistics_end(store: Store) -> None:
 def test_many_queues_take_bounded_room(store: Store) -> None:
     """Further ones are counted together."""
     store.client.hset(
-        store.keys.statistics(60, START // 1000 // 60), mapping={f"q{number} done": 1 for number in range(5_000)}
+        store.keys.statistics(60, START // 1000 // 60), mapping={f"q{number} done": 1 for number in range(2_500)}
     )
     note(store, "r1", late={"done": 3})
     found = stretch(store, 60)
     assert (found.get("late done"), found["* done"]) == (None, "3")
+
+
+def test_queue_that_is_counted_goes_on_to_be(store: Store) -> None:
+    """However many come after it; up to a limit."""
+    key = store.keys.statistics(60, START // 1000 // 60)
+    note(store, "r1", early={"run": 5, "done": 1})
+    store.client.hset(key, mapping={f"q{number} done": 1 for number in range(2_500)})
+    note(store, "r2", early={"run": 5, "done": 1})
+    store.client.hset(key, mapping={f"q{number} done": 1 for number in range(5_000)})
+    note(store, "r3", early={"run": 5, "done": 1})
+    assert (stretch(store, 60)["early done"], stretch(store, 60)["* done"]) == ("2", "1")
+
+
+def test_damaged_counter_stops_no_other(store: Store) -> None:
+    """It stays as it is."""
+    key = store.keys.statistics(60, START // 1000 // 60)
+    store.client.hset(key, mapping={"default done": "?", "default failed": str(2**63 - 1)})
+    note(store, "r1", default={"done": 1, "failed": 1, "run": 5}, low={"done": 1})
+    found = stretch(store, 60)
+    assert [found[f"default {name}"] for name in ("done", "failed", "run")] == ["?", str(2**63 - 1), "5"]
+    assert found["low done"] == "1"
 
 
 def test_outcome_of_a_cycle_goes_to_its_schedule(store: Store) -> None:

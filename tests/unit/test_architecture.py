@@ -29,12 +29,17 @@ LAYERS = (
     # what an app calls
     "processor steering looks blocking batch upload together schedules sending explaining dead_letters doctor details",
     # what a worker does
-    "worker attempts running attempt maintenance scheduler listener heartbeat lag health hooks outcome threads supervised "
-    "recorder",
+    (
+        "worker attempts running attempt maintenance scheduler listener heartbeat lag health hooks outcome threads"
+        " recorder supervised"
+    ),
     # a call and its arguments
     "executor finding marks calls codec sameness sealing context scopes cron logs",
     # Redis
-    "looking rows server_checks keyspace storage controls driver replies scripts connection links address servers embedded embedded_server",
+    (
+        "looking rows storage controls driver replies scripts connection links address servers embedded embedded_server"
+        " server_checks keyspace"
+    ),
     # words
     "settings options models records names keys errors failure statistics observing tracing redaction",
 )

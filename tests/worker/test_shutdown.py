@@ -3,12 +3,13 @@
 import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import cast
 
 import pytest
 import redis
 
-from taskproc import ConfigurationError, NotConnected, current_task
+from taskproc import ConfigurationError, NotConnected, TaskProcessorSettings, current_task
 from tests.conftest import MakeSettings
 from tests.kit import process, wait_until
 from tests.worker.kit import MS, Jobs, gone, processor_of, running, working
@@ -165,30 +166,51 @@ async def test_a_task_may_stop_its_own_worker(settings: MakeSettings) -> None:
         assert await tasks.get_task(task_id) is None
 
 
-async def test_many_starts_and_stops_leave_nothing(settings: MakeSettings, client: redis.Redis, prefix: str) -> None:
-    """After 50 rounds there are as many asyncio tasks, threads, connections and keys as after the first."""
-    jobs = Jobs()
-    before, connections = set(threading.enumerate()), len(client.client_list())
+WAYS = 4  # in which a round ends
 
-    async def round_of() -> None:
-        async with processor_of(settings(), jobs) as tasks, running(tasks):
-            await gone(tasks, await tasks.enqueue(jobs.note, "task"))
+
+async def round_of(made: TaskProcessorSettings, number: int) -> None:
+    """A start and a stop, idle or while tasks run, by `stop()`, by a cancel, or by leaving the block."""
+    jobs = Jobs()
+    async with processor_of(made, jobs) as tasks:
+        worker = asyncio.create_task(tasks.run())
+        if number % WAYS:
+            ids = [await tasks.enqueue(jobs.wait, "loop"), await tasks.enqueue(jobs.wait_in_thread, "thread")]
+            await jobs.noted("loop begins", "thread begins")
+            assert [await tasks.cancel_task(id_) for id_ in ids if number % WAYS == 1] in ([], [True, True])
+        if number % WAYS == 2:
+            worker.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await worker
+        elif number % WAYS == 3:
+            await tasks.stop()
+        if number % WAYS > 1:
+            assert [await tasks.cancel_task(id_) for id_ in ids] == [True, True]
+    await asyncio.wait([worker])
+    assert len(jobs.notes) == (4 if number % WAYS else 0)
+
+
+async def test_many_starts_and_stops_leave_nothing(settings: MakeSettings, client: redis.Redis, prefix: str) -> None:
+    """After 100 rounds there are as many asyncio tasks, threads, connections, files and keys as after the first ones."""
+    made = settings(shutdown_grace=10 * MS)
+    before, connections = set(threading.enumerate()), len(client.client_list())
 
     def left() -> dict[str, object]:
         return {
             "asyncio tasks": len(asyncio.all_tasks()),
             "threads": len(set(threading.enumerate()) - before),
             "connections": len(client.client_list()) - connections,
+            "files": sum(1 for _ in Path("/proc/self/fd").iterdir()),
             "keys": sorted(cast("list[bytes]", client.keys(f"{prefix}:*"))),
         }
 
-    await round_of()
-    await wait_until(lambda: left()["threads"] == left()["connections"] == 0, what="the end of the first")
+    for number in range(WAYS):
+        await round_of(made, number)
+    await wait_until(lambda: left()["threads"] == left()["connections"] == 0, what="the end of the first ones")
     first = left()
-    for _ in range(49):
-        await round_of()
+    for number in range(100):
+        await round_of(made, number)
     await wait_until(lambda: left() == first, what=f"{first}")
-    assert len(jobs.notes) == 50
 
 
 ENDING = """

@@ -1,10 +1,13 @@
 """What workers report of their work, and what an observer is told."""
 
+import time
 from datetime import timedelta
 
 import pytest
+import redis
 
 from taskproc import ScheduleData
+from taskproc.keys import Keys
 from taskproc.observing import Observer
 from taskproc.records import Attempt, Settled
 from taskproc.statistics import BOUNDS, Durations
@@ -54,6 +57,21 @@ async def test_work_is_counted(settings: MakeSettings) -> None:
     assert 0 < (run.quantile(0.5) or 0) < 10
 
 
+async def test_worker_whose_last_report_is_refused_leaves(settings: MakeSettings, client: redis.Redis) -> None:
+    """What it holds must not count as lost because of that."""
+    jobs, made = Jobs(), settings()
+    now = int(time.time())
+    keys = [Keys(made.prefix).statistics(60, now // 60 + later) for later in range(3)]
+    async with processor_of(made, jobs) as tasks:
+        async with running(tasks):
+            for key in keys:
+                client.set(key, "no hash")
+            await tasks.enqueue(jobs.note, "a")
+            await jobs.noted("a")
+        assert await tasks.get_workers() == []
+        client.delete(*keys)
+
+
 async def test_waiting_is_measured_from_when_a_task_is_ready(settings: MakeSettings) -> None:
     """A delay does not count as waiting; time spent behind others does."""
     jobs = Jobs()
@@ -69,6 +87,19 @@ async def test_waiting_is_measured_from_when_a_task_is_ready(settings: MakeSetti
             await jobs.noted("early")
     assert len(notes.waits) == 2
     assert notes.waits[0] < 0.5
+
+
+async def test_damaged_task_has_not_waited(settings: MakeSettings, client: redis.Redis) -> None:
+    """Nobody knows since when it is ready: not since 1970."""
+    jobs, notes, made = Jobs(), Notes(), settings()
+    async with processor_of(made, jobs) as tasks:
+        tasks.observers.append(notes)
+        damaged = await tasks.enqueue(jobs.note, "a")
+        client.hset(Keys(made.prefix).task(damaged), "r", "?")
+        async with running(tasks):
+            await wait_until(lambda: notes.waits, 10, "its end")
+        await tasks.discard_dead_tasks("default")
+    assert notes.waits == [0]
 
 
 async def test_observers_are_told(settings: MakeSettings) -> None:

@@ -1,0 +1,113 @@
+"""Pages show what happens without a reload: by a stream, and by asking where streams do not get through."""
+
+from collections import Counter
+
+from playwright.async_api import Browser, Page, Request, Route, expect
+
+from tests.browser.kit import browsing
+from tests.browser.world import World, world
+from tests.conftest import MakeSettings
+
+RUNNING = "/tasks/queue?name=slow&state=running"
+LATER = 15_000  # milliseconds
+
+
+def counted(page: Page) -> Counter[str]:
+    """How often the page asks, from now on, by `stream` and by `poll`."""
+    asked = Counter[str]()
+
+    def count(request: Request) -> None:
+        if request.resource_type == "eventsource":
+            asked["stream"] += 1
+        if request.headers.get("x-taskproc-live") == "poll":
+            asked["poll"] += 1
+
+    page.on("request", count)
+    return asked
+
+
+async def _lives(page: Page, found: World) -> None:
+    """What is typed meanwhile stays, and so does what was opened."""
+    await expect(page.get_by_role("main")).to_contain_text("wait")
+    await page.get_by_text("Pause…").click()
+    await page.get_by_label("Why").fill("half a word")
+    await found.tasks.cancel_task(found.running)
+    await expect(page.get_by_role("main")).to_contain_text("No task is running", timeout=LATER)
+    await expect(page.get_by_label("Why")).to_have_value("half a word")
+    await expect(page.get_by_label("Why")).to_be_focused()
+    await expect(page.get_by_role("button", name="Live")).to_be_visible()
+
+
+async def test_by_a_stream(settings: MakeSettings, browser: Browser) -> None:
+    """One, and nothing else is asked for."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        asked = counted(page)
+        await page.goto(RUNNING)
+        await _lives(page, found)
+        assert asked == {"stream": 1}
+
+
+async def test_by_asking_where_streams_are_refused(settings: MakeSettings, browser: Browser) -> None:
+    """It is not tried again."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+
+        async def refuse(route: Route) -> None:
+            if route.request.resource_type == "eventsource":
+                await route.fulfill(status=204)
+            else:
+                await route.continue_()
+
+        await page.route("**/queue*", refuse)
+        asked = counted(page)
+        await page.goto(RUNNING)
+        await _lives(page, found)
+        assert asked["stream"] == 1
+        assert asked["poll"] >= 1
+
+
+async def test_by_asking_where_streams_are_held_back(settings: MakeSettings, browser: Browser) -> None:
+    """As by a proxy that passes on nothing until the stream has ended."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        held: list[Route] = []
+
+        async def hold(route: Route) -> None:
+            if route.request.resource_type == "eventsource":
+                held.append(route)
+            else:
+                await route.continue_()
+
+        await page.route("**/queue*", hold)
+        asked = counted(page)
+        await page.clock.install()
+        await page.goto(RUNNING)
+        await page.clock.fast_forward(10_000)
+        await _lives(page, found)
+        assert asked["stream"] == 1
+        assert asked["poll"] >= 1
+        await page.unroute_all(behavior="ignoreErrors")
+
+
+async def test_can_be_held(settings: MakeSettings, browser: Browser) -> None:
+    """Whoever wants to read in peace presses Live: nothing changes any more until it is pressed again."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.goto(RUNNING)
+        await page.get_by_role("button", name="Live").click()
+        await found.tasks.cancel_task(found.running)
+        await page.wait_for_timeout(2_500)  # longer than from one look of a stream to the next
+        await expect(page.get_by_role("main")).not_to_contain_text("No task is running")
+        await page.get_by_role("button", name="Paused").click()
+        await expect(page.get_by_role("main")).to_contain_text("No task is running", timeout=LATER)
+
+
+async def test_time_goes_on(settings: MakeSettings, browser: Browser) -> None:
+    """How long something runs is counted on in the page, second by second."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.goto(RUNNING)
+        elapsed = page.locator("time[data-shown=since]").first
+        before = await elapsed.text_content()
+        await expect(elapsed).not_to_have_text(before or "")
