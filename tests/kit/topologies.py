@@ -61,7 +61,7 @@ class Sentinel(Server):
 
 
 class Watched:
-    """A master, two replicas and three Sentinels."""
+    """A master, replicas and three Sentinels."""
 
     def __init__(self, servers: Sequence[Server], sentinels: Sequence[Sentinel]) -> None:
         self.servers = servers
@@ -106,6 +106,13 @@ class Watched:
         block_until(lambda: all(map(self._knows_all, self.sentinels)), 15, "Sentinels that know each other")
         self._set_periods({"PUBLISH-PERIOD": _PUBLISH_PERIOD})
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether each Sentinel knows of nothing that would keep it from a failover."""
+        states = [command(one, "SENTINEL", what, MASTER) for one in self.sentinels for what in ("MASTER", "REPLICAS")]
+        rows = [row for state in states for row in (state if state and isinstance(state[0], list) else [state])]
+        return all(dict(zip(row[::2], row[1::2], strict=True))[b"flags"] in (b"master", b"slave") for row in rows)
+
     def _set_periods(self, periods: Mapping[str, int]) -> None:
         for sentinel in self.sentinels:
             command(sentinel, "SENTINEL", "DEBUG", *[word for pair in periods.items() for word in pair])
@@ -120,8 +127,15 @@ def _role(server: Server) -> str:
     return str(command(server, "ROLE")[0].decode())
 
 
-def _reaches_all(master: Server, replicas: int) -> bool:
-    """Whether replicas get what is written. The link is up before: for up to a second after it they get nothing."""
+def is_replica(server: Server) -> bool:
+    """Whether it says so itself."""
+    return _role(server) == "slave"
+
+
+def reaches_all(master: Server, replicas: int) -> bool:
+    """Whether replicas get what is written, and have got all that was written before. The link is up before: for up to
+    a second after it they get nothing.
+    """
     with master.client() as client:
         client.publish("ready?", "")
         reached: int = client.wait(replicas, 100)
@@ -129,17 +143,20 @@ def _reaches_all(master: Server, replicas: int) -> bool:
 
 
 @contextmanager
-def sentinel3(**options: str | int) -> Generator[Watched]:
-    """A master with two replicas and three Sentinels, ready to fail over; options are the servers' own."""
+def sentinel3(*, replicas: int = 2, down_after: Sequence[int] = DOWN_AFTER, **options: str | int) -> Generator[Watched]:
+    """A master with replicas and three Sentinels, ready to fail over; options are the servers' own.
+
+    `down_after` says, of each Sentinel, after how many ms without an answer it takes the master for dead.
+    """
     with contextlib.ExitStack() as stack:
         servers = [
             stack.enter_context(Server(repl_diskless_sync_delay=0, repl_ping_replica_period=1, **options))
-            for _ in range(3)
+            for _ in range(1 + replicas)
         ]
         for replica in servers[1:]:
             command(replica, "REPLICAOF", HOST, servers[0].port)
-        block_until(lambda: _reaches_all(servers[0], len(servers) - 1), 10, "replicas that follow")
-        watched = Watched(servers, [stack.enter_context(Sentinel(servers[0], after)) for after in DOWN_AFTER])
+        block_until(lambda: reaches_all(servers[0], replicas), 10, "replicas that follow")
+        watched = Watched(servers, [stack.enter_context(Sentinel(servers[0], after)) for after in down_after])
         watched.await_ready()
         try:
             yield watched
