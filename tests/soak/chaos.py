@@ -1,190 +1,160 @@
-"""Producers, workers, and everything that can happen to them, in an order that a seed decides."""
+"""A soak: producers and workers, and everything that can happen to them; then peace, and a look at what is left."""
 
 import asyncio
-import random
+import os
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 
-from taskproc import CURRENT, BatchInfo, ScheduleData, StorageUnavailable, TaskProcessor, TaskProcessorSettings
-from tests.faults.kit import Journal, sha, worker
-from tests.kit import Process, Proxy, Server, wait_until
-from tests.soak import jobs
-from tests.soak.checker import Fault, History, Work
+from taskproc import CURRENT, BatchInfo, ScheduleData, TaskProcessor, TaskProcessorSettings
+from tests.faults.kit import environment, workers
+from tests.kit.processes import ROOT
+from tests.soak import history, jobs, producer
+from tests.soak.faults import Faults, Place
+from tests.soak.plan import PRODUCERS, WORKERS, Step
+from tests.soak.site import Site
 
-WORKERS = 3
-
-
-@dataclass(slots=True)
-class Place:
-    """Where one worker runs: behind a proxy of its own, one process after the other."""
-
-    proxy: Proxy
-    process: Process
+PREFIX = "{soak}"
+WORKER_TIMEOUT = 2.0  # seconds
+SCHEDULES = {"each-second": 1, "every-third": 3}
+SETTLED = 100.0  # seconds in which everything has to end, a batch in parts of a killed producer too
+LONG = 100.0  # seconds; only a soak as long as that has batches in parts: an open one is canceled after a minute
+STALL = 0.5  # seconds by which this process is late when the machine has too much to do
 
 
 class Chaos:
-    """A soak on a server that keeps what it has acknowledged."""
+    """Runs for a while, and leaves a history in its folder."""
 
-    def __init__(self, server: Server, journal: Journal, seed: int) -> None:
-        self.server = server
-        self.journal = journal
-        self.random = random.Random(seed)
-        self.history = History()
-        self.settings = TaskProcessorSettings(
-            redis=server.url, prefix="{soak}", max_workers=10, worker_timeout=timedelta(seconds=2), max_recoveries=1000,
-            base_frequency=timedelta(seconds=1), pushback_frequency=timedelta(seconds=1), use_cron_seconds=True,
-            command_timeout=timedelta(seconds=10), on_task_failed_delay=None,
-        )  # fmt: skip
-        self._places: list[Place] = []
-        self._batches: list[tuple[str, Work]] = []
-        self._number = 0
+    def __init__(self, site: Site, directory: Path, seed: int, seconds: float, rows: Sequence[Sequence[Step]]) -> None:
+        self.directory = directory
+        self.old: Path | None = None
+        """Where another revision of the package is, if every second process is to run that one."""
+        self.printed: list[str] = []
+        self._site = site
+        self._rows = rows
+        self._seed = seed
+        self._seconds = seconds
+        directory.mkdir(exist_ok=True)
+        self._writer = history.Writer(directory)
 
-    async def run(self, seconds: float) -> Counter[str]:
-        """Makes trouble for so long, then lets everything end; the kinds of faults that there were."""
+    async def run(self) -> None:
+        """All of it."""
         with ExitStack() as stack:
-            for _ in range(WORKERS):
-                proxy = stack.enter_context(Proxy(self.server.port))
-                self._places.append(Place(proxy, self._start(stack, proxy)))
-            async with TaskProcessor(self.settings) as tasks:
+            places = [stack.enter_context(self._place(number)) for number in range(WORKERS + PRODUCERS)]
+            async with TaskProcessor(self._settings(command_timeout=timedelta(seconds=30))) as tasks:
+                for place in places:
+                    place.start()
+                    stack.callback(place.end)
+                await workers(tasks, WORKERS)
                 await self._schedule(tasks)
-                async with self._going_on(self._trouble(stack)), self._going_on(self._produce(tasks)):
-                    await asyncio.sleep(seconds)
-                await self._end(tasks)
-        self.history.events = self.journal.events()
-        return Counter(fault.kind for fault in self.history.faults)
+                async with self._watched():
+                    await self._trouble(tasks, places)
+                    await self._end(tasks, places)
+        self._writer.close()
 
-    def _start(self, stack: ExitStack, proxy: Proxy) -> Process:
-        made = self.settings.model_copy(update={"redis": proxy.url})
-        made.__pydantic_fields_set__.discard("on_task_failed_delay")
-        return stack.enter_context(worker(made, self.journal, "tests.soak.jobs"))
+    def _settings(self, **more: object) -> TaskProcessorSettings:
+        named = {"redis": self._site.url, "prefix": PREFIX, "use_cron_seconds": True, **more}
+        return TaskProcessorSettings.model_validate(named)
 
-    @asynccontextmanager
-    async def _going_on(self, what: AsyncGenerator[float]) -> AsyncGenerator[None]:
-        """Lets a generator go on, with the pauses that it asks for, until the block is left."""
-        leaving = asyncio.Event()
+    @contextmanager
+    def _place(self, number: int) -> Generator[Place]:
+        module = "tests.soak.jobs" if number < WORKERS else "tests.soak.producer"
+        with self._site.proxy() or nullcontext() as proxy:
+            url = self._site.url if proxy is None else proxy.url
+            yield Place(module, self._environment(number, url), proxy)
 
-        async def go_on() -> None:
-            async for pause in what:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(leaving.wait(), pause)
-                if leaving.is_set():
-                    return
-
-        going = asyncio.create_task(go_on())
-        try:
-            yield
-            assert not going.done(), going
-        finally:
-            leaving.set()
-            await going
-
-    # What is produced
+    def _environment(self, number: int, url: str) -> dict[str, str]:
+        """Of a process: settings, and where the package is."""
+        dead, quick = timedelta(seconds=WORKER_TIMEOUT), timedelta(seconds=2)
+        made = self._settings(
+            redis=url, max_workers=10, max_recoveries=1000, worker_timeout=dead, command_timeout=quick,
+            base_frequency=quick / 2, pushback_frequency=quick / 2, shutdown_grace=quick / 4,
+        )  # fmt: skip
+        old = [str(self.old)] if self.old is not None and number % 2 else []
+        return environment(made) | {
+            history.DIRECTORY: str(self.directory),
+            producer.SEED: f"{self._seed}.{number}",
+            producer.PARTS: "1" if self._seconds >= LONG else "",
+            "PYTHONPATH": os.pathsep.join([*old, str(ROOT)]),
+        }
 
     async def _schedule(self, tasks: TaskProcessor) -> None:
-        await tasks.upsert_schedule(ScheduleData(id="every-second", cron="* * * * * *"), jobs.cycle, CURRENT)
-        self.history.scheduled = (time.time(), time.time())
+        for id_, period in SCHEDULES.items():
+            await tasks.upsert_schedule(ScheduleData(id=id_, cron=f"*/{period} * * * * *"), jobs.cycle, CURRENT)
+        self._began = time.time()
 
-    async def _produce(self, tasks: TaskProcessor) -> AsyncGenerator[float]:
-        while True:
-            await self._single(tasks)
-            if self.random.random() < 0.15:
-                await self._batch(tasks)
-            yield self.random.uniform(0, 0.1)
+    async def _trouble(self, tasks: TaskProcessor, places: list[Place]) -> None:
+        faults = Faults(self._site, places, self._writer, tasks)
+        end = time.monotonic() + self._seconds
 
-    def _name(self) -> str:
-        self._number += 1
-        return f"t{self._number}" + ("?" if self.random.random() < 0.1 else "")
+        async def go_through(row: Sequence[Step]) -> None:
+            for step in row:
+                if time.monotonic() < end:  # some take longer than was planned
+                    await faults.strike(step)
 
-    async def _single(self, tasks: TaskProcessor) -> None:
-        work = Work(names=[self._name()], accepted=False)
-        self.history.work.append(work)
-        delay = timedelta(seconds=self.random.choice([0, 0, 0, 1.5]))
-        with suppress(StorageUnavailable):
-            await tasks.on(delay=delay).enqueue(jobs.step, work.names[0], self.random.choice([0, 0, 0.05, 0.5]))
-            work.accepted = True
+        async with asyncio.TaskGroup() as group:
+            for row in self._rows:
+                group.create_task(go_through(row))
 
-    async def _batch(self, tasks: TaskProcessor) -> None:
-        names = [self._name() for _ in range(self.random.choice([1, 10, 60]))]
-        work = Work(names=names, accepted=False, continuation=f"{names[0]}.then")
-        self.history.work.append(work)
-        with suppress(StorageUnavailable):
-            async with tasks.batch() as batch:
-                for name in names:
-                    batch.enqueue(jobs.step, name, self.random.choice([0, 0, 0.2]))
-                batch.continue_with(jobs.step, work.continuation, 0)
-            work.accepted = True
-            self._batches.append((batch.id, work))
-            if self.random.random() < 0.2:
-                await self._cancel(tasks, batch.id, work)
+    async def _settle(self, tasks: TaskProcessor, sent: list[str]) -> None:
+        """Returns when everything has ended, and what was kept open by producers that are gone is forgotten."""
+        end = time.monotonic() + SETTLED
+        with self._site.client() as client:
+            while left := await _unsettled(tasks, sent) or client.zrange(f"{PREFIX}:open", 0, -1):
+                assert time.monotonic() < end, f"not within {SETTLED:g} s after all faults: the end of {left}"
+                await asyncio.sleep(0.5)
 
-    async def _cancel(self, tasks: TaskProcessor, batch_id: str, work: Work) -> None:
-        await asyncio.sleep(self.random.uniform(0, 0.3))
-        work.canceled_at = float("inf")  # not known
-        if await tasks.cancel_batch(batch_id):
-            work.canceled_at = time.time()
-        else:
-            work.canceled_at = None  # it had ended
+    @asynccontextmanager
+    async def _watched(self) -> AsyncGenerator[None]:
+        """Writes down when the machine has so much to do that this process stands still."""
 
-    # What happens to them
+        async def watch() -> None:
+            while True:
+                before = history.now()
+                await asyncio.sleep(0.1)
+                if history.now() - before > 0.1 + STALL:
+                    self._writer.note("fault", at=before, until=history.now(), pid=0, how="stall")
 
-    async def _trouble(self, stack: ExitStack) -> AsyncGenerator[float]:
-        while True:
-            yield self.random.uniform(0.5, 2)
-            kind = self.random.choice(["killed", "frozen", "cut off", "lost replies", "restart", "flush", "closed"])
-            place = self.random.choice(self._places)
-            since, pid = time.time(), place.process.pid
-            await self._do(kind, place, stack)
-            everybody = kind in ("restart", "flush")
-            self.history.faults.append(Fault(kind=kind, pid=0 if everybody else pid, since=since, until=time.time()))
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
-    async def _do(self, kind: str, place: Place, stack: ExitStack) -> None:
-        match kind:
-            case "killed":
-                place.process.kill()
-                place.process = await asyncio.to_thread(self._start, stack, place.proxy)
-            case "frozen":
-                place.process.freeze()
-                await asyncio.sleep(self.random.uniform(0.5, 4))
-                place.process.thaw()
-            case "cut off":
-                place.proxy.blackhole()
-                await asyncio.sleep(self.random.uniform(0.5, 4))
-                place.proxy.heal()
-            case "lost replies":
-                place.proxy.drop_reply(sha("exchange"), self.random.randint(1, 3))
-                await asyncio.sleep(1)
-            case "restart":
-                await asyncio.to_thread(self.server.kill)
-                await asyncio.sleep(self.random.uniform(0, 1))
-                await asyncio.to_thread(self.server.start)
-            case "flush":
-                with self.server.client() as client:
-                    client.script_flush()
-            case _:
-                place.proxy.close_all()
-
-    # And at last
-
-    async def _end(self, tasks: TaskProcessor) -> None:
-        """Lets everything end, and counts."""
-        if self.history.scheduled is not None:
-            self.history.scheduled = (self.history.scheduled[0], time.time())
-        await tasks.cancel_schedule("every-second")
-
-        async def is_idle() -> bool:
-            queue = await tasks.get_queue("default")
-            return queue.length + queue.running + queue.delayed == 0
-
-        await wait_until(is_idle, 60, "an empty queue")
-        for batch_id, work in self._batches:
-            work.counts = _counts(await tasks.get_batch(batch_id))
-        for place in self._places:
-            place.process.terminate()
+    async def _end(self, tasks: TaskProcessor, places: list[Place]) -> None:
+        """Lets everything end, looks at all batches, and tidies up as an operator would."""
+        for place in places[WORKERS:]:
+            await asyncio.to_thread(place.stop)
+        for id_, period in SCHEDULES.items():
+            await tasks.cancel_schedule(id_)
+            self._writer.note("scheduled", at=self._began, until=time.time(), id=id_, attempt=period)
+        sent = [event.batch for event in history.read(self.directory) if event.what == "sending" and event.batch]
+        await self._settle(tasks, sent)
+        for id_ in sent:
+            self._writer.note("looked", batch=id_, **_seen(await tasks.get_batch(id_)))
+        await tasks.discard_dead_tasks("default")
+        for place in places[:WORKERS]:
+            await asyncio.to_thread(place.stop)
+        for place in places:
+            place.end()
+            self.printed.append(place.printed)
 
 
-def _counts(info: BatchInfo | None) -> tuple[int, int, int, int] | None:
-    return None if info is None else (info.total, info.done, info.failed, info.canceled)
+async def _unsettled(tasks: TaskProcessor, sent: list[str]) -> str:
+    """What has not ended yet."""
+    queue = await tasks.get_queue("default")
+    if queue.length + queue.running + queue.delayed:
+        return str(queue)
+    for id_ in sent:
+        found = await tasks.get_batch(id_)
+        if found is not None and found.end is None:
+            return str(found)
+    return ""
+
+
+def _seen(info: BatchInfo | None) -> dict[str, object]:
+    if info is None:
+        return {}
+    return {"how": info.state, "counts": [info.total, info.done, info.failed, info.canceled, info.remaining]}

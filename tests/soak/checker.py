@@ -1,162 +1,247 @@
-"""Reads the history of a soak and finds what must not have happened."""
+"""Reads the history of a soak and finds what must not have happened.
+
+Rules go by what is certain: a request was executed between the line before it and the line after its answer. A fault
+excuses only what it can have caused, in the process that it struck, at that time.
+"""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from itertools import combinations, pairwise
 
-from tests.faults.kit import Event
+from tests.soak.batches import check_batches, check_cycles
+from tests.soak.books import DELAYING, FETCHED, FORGETTING, LATE, RETRIES, Attempt, Books, Cancel, Task
+from tests.soak.history import Event
+from tests.soak.verdict import Verdict
 
-SLACK = 1.5  # seconds by which a process may write late what it saw
-OUTAGE = 4.0  # seconds after the server's return until schedules go on
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something that was done to a process; pid 0: to the server, so to all."""
-
-    kind: str
-    pid: int
-    since: float
-    until: float
+MOST_GIVEN_BACK = 50
+STARTS_WITHIN = 15.0  # seconds, not counting those in which the server was away: delays, and take-backs, are shorter
+CONTINUATIONS = ("success", "failed", "canceled", "complete")
+REPEATED = "enqueue repeated"
+BREAKING = ("frozen", "cut off", "lost replies", "closed", "restart", "standstill", "killed clients", "stall")
+"""A worker that is told to stop may not get its last word through."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """A single task, or a batch with its tasks, as its producer knows it."""
-
-    names: Sequence[str]
-    accepted: bool
-    """False: not known."""
-    canceled_at: float | None = None
-    counts: tuple[int, int, int, int] | None = None
-    """Of a batch at the end: total, done, failed, canceled."""
-    continuation: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class History:
-    """All that all processes wrote down."""
-
-    work: list[Work] = field(default_factory=list[Work])
-    events: list[Event] = field(default_factory=list[Event])
-    faults: list[Fault] = field(default_factory=list[Fault])
-    scheduled: tuple[float, float] | None = None
-    """From when to when there was a schedule for every second."""
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What is wrong, and the duplicates that a fault explains."""
-
-    wrong: list[str]
-    duplicates: Counter[str]
-    ran: int
-
-
-def check(history: History) -> Verdict:
+def check(history: Iterable[Event], worker_timeout: float) -> Verdict:
     """Looks at everything."""
-    duplicates: Counter[str] = Counter()
-    wrong = [
-        *_lost(history),
-        *_unexpected(history),
-        *_after_cancel(history),
-        *_twice(history, duplicates),
-        *_continuations(history),
-        *_counters(history),
-        *_cycles(history),
-    ]
-    return Verdict(wrong, duplicates, sum(event.what == "ends" for event in history.events))
+    books = Books(history, worker_timeout)
+    attempts = Counter(books.revisions.get(one.pid, "?") for task in books.tasks.values() for one in task.attempts)
+    verdict = Verdict([], len(books.tasks), attempts, Counter(fault.how for fault in books.faults))
+    verdict.faults.pop("paused", None)
+    for rule in (_unexpected, _idly, _paused, check_batches, check_cycles):
+        verdict.wrong += rule(books, verdict)
+    for task in books.tasks.values():
+        task.attempts.sort(key=lambda attempt: attempt.start.at)
+        for each in (_accepted, _lost, _canceled, _twice, _numbered, _repeated, _overlapping, _taken_over, _waited):
+            verdict.wrong += each(books, task, verdict)
+    return verdict
 
 
-def _names(history: History, what: str) -> set[str]:
-    return {event.name for event in history.events if event.what == what}
+# What came from producers
 
 
-def _lost(history: History) -> Iterator[str]:
-    ended = _names(history, "ends")
-    for work in history.work:
-        if work.accepted and work.canceled_at is None:
-            yield from (f"lost: {name}" for name in work.names if name not in ended)
+def _accepted(_books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
+    """A call is one task; one that was refused does not run."""
+    if len({attempt.start.id for attempt in task.attempts}) > 1:
+        yield f"accepted twice, under several ids: {task.name}"
+    if task.refused and task.attempts:
+        yield f"run though it was refused: {task.name}"
+    if task.answer and task.answer.id and any(one.start.id != task.answer.id for one in task.attempts):
+        yield f"run under another id than its producer was told: {task.name}"
 
 
-def _unexpected(history: History) -> Iterator[str]:
-    known = {name for work in history.work for name in (*work.names, work.continuation)}
-    yield from (f"unexpected: {name}" for name in sorted(_names(history, "begins") - known))
+def _unexpected(books: Books, _verdict: Verdict) -> Iterator[str]:
+    known = {f"{id_}.{when}" for id_ in books.batches for when in CONTINUATIONS}
+    schedules = {event.id for event in books.events if event.what == "scheduled"}
+    for task in books.tasks.values():
+        if task.sending is None and task.name not in known and task.name.partition("@")[0] not in schedules:
+            yield f"run though nobody enqueued it: {task.name}"
 
 
-def _after_cancel(history: History) -> Iterator[str]:
-    canceled = {name: work.canceled_at for work in history.work for name in work.names if work.canceled_at is not None}
-    for event in history.events:
-        at = canceled.get(event.name)
-        late = event.what == "begins" and at is not None and event.at > at + SLACK
-        if late and at is not None and not _explained(history, event.pid, at - SLACK, event.at):
-            yield f"begun {event.at - at:.1f} s after its cancel: {event.name}"
-
-
-def _twice(history: History, duplicates: Counter[str]) -> Iterator[str]:
-    """A task that ended more than once: some fault came between its first beginning and its last end."""
-    ends: dict[str, list[Event]] = defaultdict(list)
-    begins: dict[str, list[Event]] = defaultdict(list)
-    for event in history.events:
-        (ends if event.what == "ends" else begins)[event.name].append(event)
-    for name, events in ends.items():
-        if len(events) < 2:
-            continue
-        first = min(event.at for event in begins[name])
-        pids = {event.pid for event in (*begins[name], *events)}  # whoever was frozen or cut off may end last
-        reason = next(filter(None, (_explained(history, pid, first - SLACK, events[-1].at) for pid in pids)), "")
-        if reason:
-            duplicates[reason] += len(events) - 1
-        else:
-            yield f"ran {len(events)} times, without a reason: {name}"
-
-
-def _continuations(history: History) -> Iterator[str]:
-    begun, ended = Counter(e.name for e in history.events if e.what == "begins"), _names(history, "ends")
-    for work in history.work:
-        if not work.continuation or work.counts is None:
-            continue
-        succeeded = work.counts[0] == work.counts[1]
-        if succeeded and work.continuation not in ended:
-            yield f"never continued: {work.continuation}"
-        if not succeeded and begun[work.continuation]:
-            yield f"continued though it did not succeed: {work.continuation}"
-
-
-def _counters(history: History) -> Iterator[str]:
-    for work in history.work:
-        if work.counts is None:
-            continue
-        total, done, failed, canceled = work.counts
-        if total != len(work.names) or done + failed + canceled != total or failed:
-            yield f"counters are off: {work.counts} of {len(work.names)}, {work.names[0]}"
-        if canceled and work.canceled_at is None:
-            yield f"counted as canceled, but nobody canceled it: {work.names[0]}"
-
-
-def _cycles(history: History) -> Iterator[str]:
-    ids: dict[int, set[str]] = defaultdict(set)
-    for event in history.events:
-        if event.what == "cycle":
-            instant, _, id_ = event.name.partition("@")
-            ids[int(instant)].add(id_)
-    yield from (f"two tasks for one cycle: {instant}" for instant, found in ids.items() if len(found) > 1)
-    if history.scheduled is None:
+def _lost(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
+    """Accepted, not canceled, and never run to an end."""
+    verdict.looked_at["accepted tasks"] += task.accepted
+    if not task.accepted or books.may_be_canceled(task) or task.finished("failed" if task.bad else "done"):
         return
-    since, until = history.scheduled
-    for second in range(int(since) + 2, int(until) - 1):
-        if second not in ids and not _during(history, second):
-            yield f"a cycle is missing: {second}"
+    if books.forgotten(task):
+        verdict.forgotten["tasks"] += 1
+    else:
+        yield f"lost: {task.name}"
 
 
-def _explained(history: History, pid: int, since: float, until: float) -> str:
-    """The kind of a fault of this process, or of the server, that overlaps with the time; "" without one."""
-    for fault in history.faults:
-        if fault.pid in (0, pid) and fault.since <= until and fault.until + SLACK >= since:
-            return fault.kind
-    return ""
+def _waited(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
+    """What is ready starts soon, and so does what a process has left behind."""
+    since = [books.answered(task)] if task.accepted else [one.start.at for one in task.attempts[:1]]
+    since += [one.ends for one in task.attempts]
+    for ready, attempt in zip(since, task.attempts, strict=False):
+        waited = attempt.start.at - ready
+        if waited > STARTS_WITHIN and waited - books.away(ready, attempt.start.at) > STARTS_WITHIN:
+            yield f"started only after {waited:.1f} s: {task.name}"
 
 
-def _during(history: History, instant: int) -> bool:
-    """Whether anything was wrong with anybody then: a cycle that nobody can start in time is not started late."""
-    return any(fault.since - 2 <= instant <= fault.until + OUTAGE for fault in history.faults)
+# Cancels and pauses
+
+
+def _canceled(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
+    """After a cancel was acknowledged nothing of it starts, and nothing that ends then counts otherwise."""
+    cancel = task.cancel if task.is_canceled else None
+    if cancel is not None and not books.was_rewound(cancel.asked, cancel.told):
+        verdict.looked_at["canceled tasks"] += 1
+        for attempt in task.attempts:
+            yield from _after_cancel(books, task, attempt, cancel)
+    for attempt in task.attempts if not _somebody_canceled(books, task) else ():
+        if any(event.how == "canceled" for event in attempt.outcomes):
+            yield f"counted as canceled, but nobody canceled it: {task.name}"
+
+
+def _after_cancel(books: Books, task: Task, attempt: Attempt, cancel: Cancel) -> Iterator[str]:
+    if attempt.start.at > cancel.told + LATE and not _was_under_way(books, attempt):
+        yield f"started {attempt.start.at - cancel.told:.1f} s after its cancel was acknowledged: {task.name}"
+    for event in attempt.outcomes:
+        counted = event.how in ("done", "failed") and attempt.ends > cancel.told
+        # without an answer a worker takes what it meant for what happened
+        if counted and not books.lost_reply(attempt.pid, attempt.ends, event.at):
+            late = attempt.ends - cancel.told
+            yield f"counted as {event.how}, ended {late:.1f} s after its cancel was acknowledged: {task.name}"
+
+
+def _was_under_way(books: Books, attempt: Attempt) -> bool:
+    """Whether it may have been handed out some time before it started."""
+    return bool(books.during(DELAYING, attempt.start.at - LATE, attempt.start.at, attempt.pid))
+
+
+def _somebody_canceled(books: Books, task: Task) -> bool:
+    """A producer, or workers because a batch's producer did not come back to it."""
+    return books.may_be_canceled(task) or books.may_be_abandoned(task)
+
+
+def _paused(books: Books, verdict: Verdict) -> Iterator[str]:
+    """Nothing starts."""
+    attempts = [(task, attempt) for task in books.tasks.values() for attempt in task.attempts]
+    for pause in (fault for fault in books.faults if fault.how == "paused"):
+        verdict.looked_at["pauses"] += 1
+        for task, one in attempts:
+            if pause.at + LATE < one.start.at < pause.until and not _was_under_way(books, one):
+                yield f"started {one.start.at - pause.at:.1f} s after a pause: {task.name}"
+
+
+def _idly(books: Books, _verdict: Verdict) -> Iterator[str]:
+    """What a worker gives back unstarted is not fetched over and over."""
+    yield from (f"given back {n} times unstarted: {id_}" for id_, n in books.given_back.items() if n > MOST_GIVEN_BACK)
+
+
+# What runs more than once
+
+
+def _twice(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
+    """No two outcomes of one attempt count, nor two ends of one task."""
+    yield from (f"started twice under one token: {event.name}" for event in books.twice if event.name == task.name)
+    numbers: dict[int, list[tuple[Attempt, Event]]] = defaultdict(list)
+    for attempt in task.attempts:
+        for event in attempt.outcomes:
+            if event.how == "failed":
+                numbers[event.attempt].append((attempt, event))
+    for counted in (list(task.counted()), *numbers.values()):
+        for (attempt, first), (_, second) in pairwise(sorted(counted, key=lambda one: one[1].at)):
+            if not _was_forgotten(books, attempt, first) and not _was_enqueued_again(books, task, attempt):
+                yield f"acknowledged twice, as {first.how} and as {second.how}: {task.name}"
+
+
+def _was_forgotten(books: Books, attempt: Attempt, outcome: Event) -> bool:
+    """Whether the server may have forgotten how an attempt ended."""
+    return books.was_rewound(min(attempt.ends, outcome.at), outcome.at)
+
+
+def _was_enqueued_again(books: Books, task: Task, attempt: Attempt) -> bool:
+    """The request of a single task had no reply, and was repeated when the task had ended."""
+    if task.batch or task.sending is None:
+        return False
+    until = books.answered(task)
+    return attempt.ends <= until and books.lost_reply(task.sending.pid, task.sending.at, until)
+
+
+def _numbered(_books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
+    """Attempts count from 1, one more for each that failed, and not further than is allowed."""
+    failed = {one.start.attempt for one in task.attempts if one.how == "failed"}
+    for attempt in task.attempts:
+        number = attempt.start.attempt
+        if number > 1 and number - 1 not in failed:
+            yield f"an attempt was used up without a failure: {task.name}"
+        if not 1 <= number <= RETRIES:
+            yield f"attempt {number} of {RETRIES}: {task.name}"
+
+
+def _repeated(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
+    """An attempt follows another one because that one failed, or because something happened to its process."""
+    for first, second in pairwise(task.attempts):
+        number = second.start.attempt - first.start.attempt
+        if first.how == "failed" and number == 1:
+            continue
+        reason = _reason(books, task, first, second)
+        if not reason:
+            yield f"run again without a reason: {task.name}, attempts {first.start.attempt}, {second.start.attempt}"
+        elif number < 0 and reason not in (*FORGETTING, REPEATED) and not _came_late(books, second):
+            yield f"a failure was forgotten: {task.name}"
+        else:
+            verdict.again[reason] += 1
+            verdict.duplicates[reason] += first.how == "done"
+
+
+def _reason(books: Books, task: Task, first: Attempt, second: Attempt) -> str:
+    """Lost replies, cut connections and a server that is away are no reason: what was handed in once counts, so after
+    an end that was acknowledged there is none but that the server forgot it, or got the task once more.
+    """
+    since, until = first.start.at, second.start.at
+    late = _came_late(books, second)
+    for outcome in first.counted():
+        at = (min(first.ends, outcome.at), outcome.at)
+        again = REPEATED if _was_enqueued_again(books, task, first) else ""
+        return books.during(FORGETTING, *at) or again or late
+    return (
+        books.during(FORGETTING, since - FETCHED, until)
+        or books.during(("killed",), since, until, first.pid)
+        or _stopped(books, first, until)
+        or books.seemed_dead(first.pid, since, until)
+        or late
+        or (REPEATED if _was_enqueued_again(books, task, first) else "")
+    )
+
+
+def _stopped(books: Books, first: Attempt, until: float) -> str:
+    """Whether a process that was told to stop has handed an attempt back, or could not hand in its end."""
+    if not books.during(("stopped",), first.start.at, until, first.pid):
+        return ""
+    handed_in = first.how in ("done", "failed") and not any(event.how == "released" for event in first.outcomes)
+    return "" if handed_in and not books.during(BREAKING, first.ends, until, first.pid) else "stopped"
+
+
+def _came_late(books: Books, attempt: Attempt) -> str:
+    """Whether it was handed out and taken back before it started, in a process that seemed dead meanwhile."""
+    return books.seemed_dead(attempt.pid, attempt.start.at - LATE, attempt.start.at)
+
+
+def _overlapping(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
+    """Two attempts at once, in processes that both lived: only where one had been silent for long."""
+    for first, second in combinations(task.attempts, 2):
+        since, until = second.start.at, min(first.ends, second.ends)
+        if until <= since or books.was_rewound(first.start.at - FETCHED, since):
+            continue
+        if not books.seemed_dead(first.pid, first.start.at, since) and not _came_late(books, second):
+            yield f"two attempts at once for {until - since:.2f} s: {task.name}"
+
+
+def _taken_over(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
+    """What ends after another one has begun does not count; what nobody has taken over does."""
+    for first, second in pairwise(task.attempts):
+        counted = [event for event in first.outcomes if event.how != "released"]
+        if not counted or first.ends <= second.start.at or (_came_late(books, second) and not any(second.counted())):
+            continue
+        if not books.was_rewound(first.start.at - FETCHED, counted[-1].at):
+            yield f"counted as {counted[-1].how} though it was taken over: {task.name}"
+    for attempt in task.attempts:
+        refused = [event.at for event in attempt.outcomes if event.how == "released"]
+        if attempt.how not in ("done", "failed") or not refused:
+            continue
+        since, until = attempt.start.at, refused[-1]
+        stopped = books.during(("stopped",), since, until, attempt.pid)
+        if not (stopped or books.seemed_dead(attempt.pid, since, until) or books.was_rewound(since - FETCHED, until)):
+            yield f"not counted, without a reason: {task.name}"
