@@ -10,6 +10,8 @@ PORT ?= 8000
 ARGS ?=
 SECONDS ?= 600
 SEED ?=
+MODE ?=
+SOAK_OLD ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -25,6 +27,8 @@ CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Settings: PYTHON=python3.12 (for the first setup)  PORT=8000 (run)  ARGS='-k batch -x' (test)"
+	@echo "  of soak: SECONDS=3600 in all  MODE=durable|rewinds|failover, one alone  SEED=7 to repeat one"
+	@echo "           SOAK_OLD=v0.1.0, a git revision that every second process runs instead of this one"
 
 setup: $(INSTALLED) ## create .venv and install everything; again only when pyproject.toml has changed
 
@@ -38,8 +42,8 @@ test: $(INSTALLED) ## run the fast tests, on Valkey or on TASKPROC_TEST_SERVER=r
 test-acl: $(INSTALLED) ## run the tests of scripts and worker as the user with few rights that the docs give
 	TASKPROC_TEST_ACL=1 $(PY) -m pytest -m "not slow" tests/storage tests/worker $(ARGS)
 
-soak: $(INSTALLED) ## ten minutes of kills, cuts and restarts; SECONDS=3600 for longer, SEED=… to repeat one
-	SOAK_SECONDS=$(SECONDS) SEED=$(SEED) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
+soak: $(INSTALLED) ## ten minutes of kills, cuts, restarts and failovers, then the books must balance; settings see below
+	SOAK_SECONDS=$(SECONDS) MODE=$(MODE) SEED=$(SEED) SOAK_OLD=$(SOAK_OLD) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
 
 audit: $(INSTALLED) ## look whether a dependency has a known vulnerability; asks pypi.org, so not a part of `check`
 	$(PY) -m pip install --quiet --target build/audit pip-audit
