@@ -43,7 +43,7 @@ test-acl: $(INSTALLED) ## run the tests of scripts and worker as the user with f
 	TASKPROC_TEST_ACL=1 $(PY) -m pytest -m "not slow" tests/storage tests/worker $(ARGS)
 
 soak: $(INSTALLED) ## ten minutes of kills, cuts, restarts and failovers, then the books must balance; settings see below
-	SOAK_SECONDS=$(SECONDS) MODE=$(MODE) SEED=$(SEED) SOAK_OLD=$(SOAK_OLD) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
+	SOAK_SECONDS=$(SECONDS) SOAK_MODE=$(MODE) SEED=$(SEED) SOAK_OLD=$(SOAK_OLD) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
 
 audit: $(INSTALLED) ## look whether a dependency has a known vulnerability; asks pypi.org, so not a part of `check`
 	$(PY) -m pip install --quiet --target build/audit pip-audit

@@ -8,6 +8,7 @@ from tests.soak.history import Event
 
 FOREVER = float("inf")
 LATE = 0.5  # seconds between what happens to a process and the line in which it says so, on a busy machine
+BACK = 1.0  # seconds until all goes on after a fault, or a start
 UNHEARD = 0.8  # seconds of silence beside a fault: since the last beat before it, and until the next one after it
 FETCHED = 2.0  # seconds that a fetch may be under way; then its worker does not wait for it any more
 RETRIES = 2
@@ -121,6 +122,9 @@ class Books:
         self.worker_timeout = worker_timeout
         self.faults = [event for event in self.events if event.what == "fault"]
         self.revisions = {event.pid: event.how for event in self.events if event.what == "began"}
+        self._workers = {
+            event.pid: event.at for event in self.events if event.what == "began" and event.name == "worker"
+        }
         self.tasks: dict[str, Task] = {}
         self.batches: dict[str, Batch] = {}
         self._deaths = {fault.pid: fault.until for fault in self.faults if fault.how == "killed"}
@@ -199,6 +203,17 @@ class Books:
         """For how much of that time nothing was handed out, seconds; faults that overlap count both."""
         return sum(max(min(fault.until, until) - max(fault.at, since), 0) for fault in self.faults if fault.how in AWAY)
 
+    def somebody_works(self, at: float) -> bool:
+        """Whether there is a worker that is up, and that nothing has befallen just then."""
+        return any(began + BACK <= at and not self._is_out(pid, at) for pid, began in self._workers.items())
+
+    def _is_out(self, pid: int, at: float) -> bool:
+        for fault in self.faults:
+            until = FOREVER if fault.how in ("killed", "stopped") else fault.until + BACK
+            if fault.pid == pid and fault.at - LATE <= at <= until:
+                return True
+        return False
+
     def lost_reply(self, pid: int, since: float, until: float) -> bool:
         """Whether anything may have kept a reply from a process, so that it has asked again."""
         return any(
@@ -249,3 +264,16 @@ class Books:
             else:
                 found.append((fault.at, fault.until))
         return found
+
+    def came_late(self, attempt: Attempt) -> str:
+        """Whether it was handed out and taken back before it started, in a process that seemed dead meanwhile."""
+        return self.seemed_dead(attempt.pid, attempt.start.at - LATE, attempt.start.at)
+
+    def may_overlap(self, first: Attempt, second: Attempt) -> bool:
+        """Whether somebody can have taken over from the first attempt while it went on."""
+        since = second.start.at
+        return bool(
+            self.was_rewound(first.start.at - FETCHED, since)
+            or self.seemed_dead(first.pid, first.start.at, since)
+            or self.came_late(second)
+        )

@@ -18,7 +18,8 @@ from tests.soak.site import Site
 
 PREFIX = "{soak}"
 WORKER_TIMEOUT = 2.0  # seconds
-SCHEDULES = {"each-second": 1, "every-third": 3}
+SCHEDULES = {"each-second": (1, 0.0), "every-third": (3, 0.0), "alone": (1, 1.4)}
+"""Seconds from one cycle to the next, and how long each takes; one that takes long is unique."""
 SETTLED = 100.0  # seconds in which everything has to end, a batch in parts of a killed producer too
 LONG = 100.0  # seconds; only a soak as long as that has batches in parts: an open one is canceled after a minute
 STALL = 0.5  # seconds by which this process is late when the machine has too much to do
@@ -69,8 +70,9 @@ class Chaos:
         """Of a process: settings, and where the package is."""
         dead, quick = timedelta(seconds=WORKER_TIMEOUT), timedelta(seconds=2)
         made = self._settings(
-            redis=url, max_workers=10, max_recoveries=1000, worker_timeout=dead, command_timeout=quick,
-            base_frequency=quick / 2, pushback_frequency=quick / 2, shutdown_grace=quick / 4,
+            redis=url, queues=list(jobs.QUEUES[:: 1 if number % 2 else -1]), max_workers=20, max_recoveries=1000,
+            worker_timeout=dead, command_timeout=quick, base_frequency=quick / 2, pushback_frequency=quick / 2,
+            shutdown_grace=quick / 4,
         )  # fmt: skip
         old = [str(self.old)] if self.old is not None and number % 2 else []
         return environment(made) | {
@@ -81,8 +83,10 @@ class Chaos:
         }
 
     async def _schedule(self, tasks: TaskProcessor) -> None:
-        for id_, period in SCHEDULES.items():
-            await tasks.upsert_schedule(ScheduleData(id=id_, cron=f"*/{period} * * * * *"), jobs.cycle, CURRENT)
+        for id_, (period, takes) in SCHEDULES.items():
+            schedule = ScheduleData(id=id_, cron=f"*/{period} * * * * *", unique=takes > 0)
+            self._writer.note("scheduled", id=id_)
+            await tasks.upsert_schedule(schedule, jobs.cycle, CURRENT, takes)
         self._began = time.time()
 
     async def _trouble(self, tasks: TaskProcessor, places: list[Place]) -> None:
@@ -127,14 +131,16 @@ class Chaos:
         """Lets everything end, looks at all batches, and tidies up as an operator would."""
         for place in places[WORKERS:]:
             await asyncio.to_thread(place.stop)
-        for id_, period in SCHEDULES.items():
+        for id_, (period, takes) in SCHEDULES.items():
+            how = "unique" if takes else ""
+            self._writer.note("scheduled", at=self._began, until=time.time(), id=id_, attempt=period, how=how)
             await tasks.cancel_schedule(id_)
-            self._writer.note("scheduled", at=self._began, until=time.time(), id=id_, attempt=period)
         sent = [event.batch for event in history.read(self.directory) if event.what == "sending" and event.batch]
         await self._settle(tasks, sent)
         for id_ in sent:
             self._writer.note("looked", batch=id_, **_seen(await tasks.get_batch(id_)))
-        await tasks.discard_dead_tasks("default")
+        for queue in jobs.QUEUES:
+            await tasks.discard_dead_tasks(queue)
         for place in places[:WORKERS]:
             await asyncio.to_thread(place.stop)
         for place in places:
@@ -144,9 +150,10 @@ class Chaos:
 
 async def _unsettled(tasks: TaskProcessor, sent: list[str]) -> str:
     """What has not ended yet."""
-    queue = await tasks.get_queue("default")
-    if queue.length + queue.running + queue.delayed:
-        return str(queue)
+    for name in jobs.QUEUES:
+        queue = await tasks.get_queue(name)
+        if queue.length + queue.running + queue.delayed:
+            return str(queue)
     for id_ in sent:
         found = await tasks.get_batch(id_)
         if found is not None and found.end is None:

@@ -14,7 +14,7 @@ from tests.soak.history import Event
 from tests.soak.verdict import Verdict
 
 MOST_GIVEN_BACK = 50
-STARTS_WITHIN = 15.0  # seconds, not counting those in which the server was away: delays, and take-backs, are shorter
+STARTS_WITHIN = 20.0  # seconds, not counting those in which the server was away: delays, and take-backs, are shorter
 CONTINUATIONS = ("success", "failed", "canceled", "complete")
 REPEATED = "enqueue repeated"
 BREAKING = ("frozen", "cut off", "lost replies", "closed", "restart", "standstill", "killed clients", "stall")
@@ -179,7 +179,7 @@ def _repeated(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
         reason = _reason(books, task, first, second)
         if not reason:
             yield f"run again without a reason: {task.name}, attempts {first.start.attempt}, {second.start.attempt}"
-        elif number < 0 and reason not in (*FORGETTING, REPEATED) and not _came_late(books, second):
+        elif number < 0 and reason not in (*FORGETTING, REPEATED) and not books.came_late(second):
             yield f"a failure was forgotten: {task.name}"
         else:
             verdict.again[reason] += 1
@@ -191,7 +191,7 @@ def _reason(books: Books, task: Task, first: Attempt, second: Attempt) -> str:
     an end that was acknowledged there is none but that the server forgot it, or got the task once more.
     """
     since, until = first.start.at, second.start.at
-    late = _came_late(books, second)
+    late = books.came_late(second)
     for outcome in first.counted():
         at = (min(first.ends, outcome.at), outcome.at)
         again = REPEATED if _was_enqueued_again(books, task, first) else ""
@@ -214,18 +214,11 @@ def _stopped(books: Books, first: Attempt, until: float) -> str:
     return "" if handed_in and not books.during(BREAKING, first.ends, until, first.pid) else "stopped"
 
 
-def _came_late(books: Books, attempt: Attempt) -> str:
-    """Whether it was handed out and taken back before it started, in a process that seemed dead meanwhile."""
-    return books.seemed_dead(attempt.pid, attempt.start.at - LATE, attempt.start.at)
-
-
 def _overlapping(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
     """Two attempts at once, in processes that both lived: only where one had been silent for long."""
     for first, second in combinations(task.attempts, 2):
         since, until = second.start.at, min(first.ends, second.ends)
-        if until <= since or books.was_rewound(first.start.at - FETCHED, since):
-            continue
-        if not books.seemed_dead(first.pid, first.start.at, since) and not _came_late(books, second):
+        if until > since and not books.may_overlap(first, second):
             yield f"two attempts at once for {until - since:.2f} s: {task.name}"
 
 
@@ -233,7 +226,7 @@ def _taken_over(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
     """What ends after another one has begun does not count; what nobody has taken over does."""
     for first, second in pairwise(task.attempts):
         counted = [event for event in first.outcomes if event.how != "released"]
-        if not counted or first.ends <= second.start.at or (_came_late(books, second) and not any(second.counted())):
+        if not counted or first.ends <= second.start.at or (books.came_late(second) and not any(second.counted())):
             continue
         if not books.was_rewound(first.start.at - FETCHED, counted[-1].at):
             yield f"counted as {counted[-1].how} though it was taken over: {task.name}"

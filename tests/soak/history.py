@@ -16,7 +16,8 @@ What = Literal[
     "sending", "accepted", "maybe", "refused",  # of a producer: a task, or a batch with its tasks
     "canceling", "canceled", "not canceled",  # of a producer: asked, and what it was told
     "started", "ended", "outcome",  # of a worker: an attempt, its end, and what Redis made of it
-    "fault", "scheduled", "looked",  # of the conductor
+    "fault", "looked",  # of the conductor
+    "scheduled",  # likewise; with `until` it says from when to when there was a schedule
 ]  # fmt: skip
 
 

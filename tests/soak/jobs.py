@@ -17,6 +17,8 @@ from tests.soak import history
 FOLDER = Path(taskproc.__file__).parents[1]
 REVISION = "of this revision" if FOLDER == ROOT else f"of {FOLDER.name}"
 """Of the package that this process runs."""
+QUEUES = ("default", "shared[fair]")
+TENANTS = ("default", "acme", "umbrella")
 RETRIES = 2
 
 
@@ -70,11 +72,11 @@ def step_in_thread(name: str, seconds: float) -> None:
 
 
 @background
-async def cycle(context: TaskContext) -> None:
+async def cycle(context: TaskContext, seconds: float) -> None:
     """Of a schedule; its name is that of the schedule and the instant."""
     instant = context.scheduled_for
     with attempt(context, f"{context.schedule_id}@{0 if instant is None else instant.timestamp():.0f}"):
-        await asyncio.sleep(0)
+        await asyncio.sleep(seconds)
 
 
 async def on_task_end(context: TaskContext) -> None:
@@ -84,7 +86,7 @@ async def on_task_end(context: TaskContext) -> None:
 
 async def work() -> None:
     """A worker with the settings of the environment, until SIGTERM."""
-    writer().note("began", how=REVISION)
+    writer().note("began", "worker", how=REVISION)
     made = TaskProcessorSettings(on_task_failed_delay=None, on_task_end=on_task_end)
     while True:
         try:

@@ -50,6 +50,7 @@ def good() -> list[Event]:
     """Single tasks of each kind, a batch and its continuations, a schedule; nothing has gone wrong."""
     schedule = [one for at in range(10, 20) for one in ran(at, f"s@{at}", seconds=0.1)]
     return [
+        *(event(5, "began", "worker", pid=pid) for pid in (FIRST, SECOND)), event(5, "began", "producer"),
         *enqueued(10, "a"), *ran(11, "a"),
         *enqueued(10, "b?"), *ran(11, "b?", how="failed"), *ran(13, "b?", SECOND, attempt=2),
         *enqueued(10, "c!"), *ran(11, "c!", how="failed"), *ran(13, "c!", SECOND, how="failed", attempt=2),

@@ -41,11 +41,11 @@ class Producer:
         return f"{os.getpid()}.{number}{'?' if chance < 0.1 else '!' if chance < 0.12 else ''}"
 
     async def _single(self) -> None:
-        name, delay = self._name(), self._random.choice([0, 0, 0, 1.5])
+        name, delay = self._name(), timedelta(seconds=self._random.choice([0, 0, 0, 1.5]))
         method = self._random.choice([jobs.step, jobs.step, jobs.step_in_thread])
         self._writer.note("sending", name)
         try:
-            send = self._tasks.on(delay=timedelta(seconds=delay), retries=jobs.RETRIES)
+            send = self._tasks.on(self._queue(), tenant=self._tenant(), delay=delay, retries=jobs.RETRIES)
             task_id = await send.enqueue(method, name, self._seconds())
         except StorageUnavailable as error:
             self._writer.note("maybe" if error.maybe_accepted else "refused", name, id=error.task_id)
@@ -54,8 +54,14 @@ class Producer:
         if self._random.random() < 0.1:
             await self._cancel(name, task_id)
 
+    def _queue(self) -> str:
+        return self._random.choice(jobs.QUEUES)
+
+    def _tenant(self) -> str:
+        return self._random.choice(jobs.TENANTS)
+
     def _seconds(self) -> float:
-        return self._random.choice([0, 0, 0, 0.05, 0.3, self._random.uniform(0, 3)])
+        return self._random.choice([0, 0, 0, 0, 0, 0.05, 0.05, 0.3, self._random.uniform(0, 3)])
 
     async def _batch(self) -> None:
         size = self._random.choice([1, 5, 20, 60])
@@ -63,7 +69,7 @@ class Producer:
         in_parts = self._parts and self._random.random() < 0.3
         batch_id = ""
         try:
-            async with self._tasks.batch() as batch:
+            async with self._tasks.batch(self._queue(), tenant=self._tenant()) as batch:
                 batch_id = batch.id
                 self._writer.note("sending", *names, batch=batch_id, how="parts" if in_parts else "")
                 await self._fill(batch, names, in_parts=in_parts)
@@ -102,7 +108,7 @@ class Producer:
 async def main() -> None:
     """Until SIGTERM."""
     ended = asyncio.Event()
-    jobs.writer().note("began", how=jobs.REVISION)
+    jobs.writer().note("began", "producer", how=jobs.REVISION)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     while not ended.is_set():
         try:

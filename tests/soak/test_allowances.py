@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Row, Row, Row]] = {
     "lost": (enqueued(10, "a"), [fault("rewind", 10.05, 11)], [fault("rewind", 10.15, 11)]),
     "lost before": (enqueued(10, "a"), [fault("failover", 9, 10.05)], [fault("failover", 9, 9.9)]),
     "waited": (
-        [*enqueued(10, "a"), *ran(29, "a")], [fault("primary frozen", 12, 18)], [fault("primary frozen", 12, 14)],
+        [*enqueued(10, "a"), *ran(34, "a")], [fault("primary frozen", 12, 18)], [fault("primary frozen", 12, 14)],
     ),
     "not counted": (not_counted(), [fault("frozen", 11.5, 14.5, FIRST)], [fault("killed", 15.1, 15.15, FIRST)]),
     "enqueued again": (
@@ -156,7 +156,26 @@ def test_a_cycle_may_be_missing_while_the_server_is_away() -> None:
     verdict = found(*without("s@14"), fault("restart", 13.5, 14.2))
     assert (verdict.wrong, verdict.looked_at["cycles missed while the server was away"]) == ([], 1)
     assert found(*without("s@14"), fault("restart", 12, 12.9)).wrong
-    assert found(*without("s@14"), fault("closed", 13.5, 14.2, FIRST)).wrong
+
+
+def test_a_cycle_may_be_missing_while_no_worker_is_up() -> None:
+    """One is dead, and the other one frozen; it is counted."""
+    row = [*without("s@14"), fault("killed", 13, 13.1, SECOND)]
+    verdict = found(*row, fault("frozen", 13.5, 14.2, FIRST))
+    assert (verdict.wrong, verdict.looked_at["cycles missed while no worker was up"]) == ([], 1)
+    assert found(*row, fault("frozen", 12, 12.9, FIRST)).wrong
+    assert found(*without("s@14"), fault("frozen", 13.5, 14.2, FIRST)).wrong
+
+
+def test_unique_cycles_may_overlap_when_the_first_was_taken_over() -> None:
+    """Its process seemed dead."""
+    row = [
+        *ran(11, "u@11", seconds=4), *ran(13.5, "u@11", SECOND, seconds=0.2)[:2], *ran(14, "u@14", SECOND),
+        event(10, "scheduled", id="u", attempt=1, until=20, how="unique"),
+    ]  # fmt: skip
+    words = "two cycles at once"
+    assert words not in str(found(*row, fault("frozen", 11.2, 14.5, FIRST)))
+    assert words in str(found(*row, fault("frozen", 14.2, 14.5, FIRST)))
 
 
 def test_a_batch_in_parts_may_be_canceled_if_its_producer_left_it() -> None:

@@ -45,8 +45,8 @@ WRONG: dict[str, Callable[[], list[Event]]] = {
         *without("b?"), *enqueued(10, "b?"), *ran(11, "b?", how="failed"), *ran(13, "b?", SECOND, attempt=2)[:1],
         fault("killed", 13.5, 13.6, SECOND), *ran(15, "b?"),
     ],
-    "started only after 18.9 s: a": lambda: [*without("a"), *enqueued(10, "a"), *ran(29, "a")],
-    "nobody has looked at a batch": lambda: [one for one in good() if one.what != "looked"],
+    "started only after 23.9 s: a": lambda: [*without("a"), *enqueued(10, "a"), *ran(34, "a")],
+    "nobody has looked at 1 batches: b": lambda: [one for one in good() if one.what != "looked"],
     "counted as failed, ended 1.0 s after": lambda: [
         *without("a"), *enqueued(9, "a"), *canceled(11), *ran(11, "a", how="failed"),
     ],
@@ -70,6 +70,10 @@ WRONG: dict[str, Callable[[], list[Event]]] = {
     "a continuation ran: b.failed": lambda: [*good(), *ran(13, "b.failed")],
     "a cycle is missing: s@14": lambda: without("s@14"),
     "a cycle that was not due": lambda: [replace(e, attempt=2) if e.what == "scheduled" else e for e in good()],
+    "two cycles at once of a unique schedule: u@11, u@12": lambda: [
+        *good(), *ran(11, "u@11", seconds=1.5), *ran(12, "u@12", SECOND),
+        event(10, "scheduled", id="u", attempt=1, until=20, how="unique"),
+    ],
     "acknowledged twice, as done and as done: s@14": lambda: [*good(), *ran(15, "s@14", SECOND)],
 }  # fmt: skip
 

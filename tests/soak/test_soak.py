@@ -1,7 +1,7 @@
 """A minute of everything at once: then the books must balance. `make soak` is ten minutes, of each kind of server.
 
-Its environment says what is run: SOAK_SECONDS in all; MODE, only one of the modes; SEED, to repeat one; SOAK_OLD, a git
-revision that every second process runs instead of this one.
+Its environment says what is run: SOAK_SECONDS in all; SOAK_MODE, only one of the modes; SEED, to repeat one; SOAK_OLD,
+a git revision that every second process runs instead of this one.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.soak.verdict import Verdict
 SHARES: dict[Mode, float] = {"durable": 0.4, "rewinds": 0.3, "failover": 0.3}
 """Of the time, when all modes are run in turn."""
 SECONDS = os.environ.get("SOAK_SECONDS")
-MODE = os.environ.get("MODE")
+MODE = os.environ.get("SOAK_MODE")
 SEED = int(os.environ.get("SEED") or random.randrange(2**32))
 OLD = os.environ.get("SOAK_OLD")
 
@@ -33,7 +33,7 @@ def lengths() -> dict[Mode, float]:
     """How long each mode is run, seconds."""
     seconds = float(SECONDS or 60)
     if MODE and MODE not in SHARES:
-        raise pytest.UsageError(f"MODE={MODE}: there are {', '.join(get_args(Mode))}")
+        raise pytest.UsageError(f"SOAK_MODE={MODE}: there are {', '.join(get_args(Mode))}")
     if SECONDS and not MODE:
         return {mode: seconds * share for mode, share in SHARES.items()}
     return {mode: seconds for mode in SHARES if mode == (MODE or "durable")}
