@@ -111,7 +111,7 @@ class Batch(Work):
     names: Sequence[str] = ()
     looked: Event | None = None
     in_parts: bool = False
-    """Then workers cancel it if its producer does not come back."""
+    """Then it may be there in part, and not whole."""
 
 
 class Books:
@@ -237,9 +237,11 @@ class Books:
         return cancel is not None and (cancel.how != "not canceled" or self.was_rewound(cancel.asked, cancel.told))
 
     def may_be_abandoned(self, task: Task) -> bool:
-        """Whether its batch was perhaps left open by its producer, or is open again after the server forgot its end."""
+        """Whether the library may have canceled its batch: a producer does so when it could not send all, and workers
+        when it did not come back to a batch that is open, perhaps again because the server forgot its end.
+        """
         batch = self.batches.get(task.batch)
-        return batch is not None and batch.in_parts and (not batch.accepted or self.forgotten(batch))
+        return batch is not None and (not batch.accepted or (batch.in_parts and self.forgotten(batch)))
 
     def seemed_dead(self, pid: int, since: float, until: float) -> str:
         """Whether a process was frozen or cut off then, so that with what else befell it nobody heard of it for as

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -61,6 +61,13 @@ async def step(name: str, seconds: float) -> None:
 
 
 @background
+async def stubborn_step(name: str, seconds: float) -> None:
+    """Ends at once when it is cancelled, as if nothing were."""
+    with attempt(current_task(), name), suppress(asyncio.CancelledError):
+        await asyncio.sleep(seconds)
+
+
+@background
 def step_in_thread(name: str, seconds: float) -> None:
     """Likewise; it returns when it is asked to."""
     context, end = current_task(), time.monotonic() + seconds
@@ -69,6 +76,9 @@ def step_in_thread(name: str, seconds: float) -> None:
             if context.cancel_requested:
                 raise InterruptedError
             time.sleep(0.01)
+
+
+STEPS = (step, step, step, stubborn_step, step_in_thread, step_in_thread)
 
 
 @background

@@ -42,7 +42,7 @@ class Producer:
 
     async def _single(self) -> None:
         name, delay = self._name(), timedelta(seconds=self._random.choice([0, 0, 0, 1.5]))
-        method = self._random.choice([jobs.step, jobs.step, jobs.step_in_thread])
+        method = self._random.choice(jobs.STEPS)
         self._writer.note("sending", name)
         try:
             send = self._tasks.on(self._queue(), tenant=self._tenant(), delay=delay, retries=jobs.RETRIES)
@@ -86,7 +86,7 @@ class Producer:
             batch.on(when=when).continue_with(jobs.step, f"{batch.id}.{when}", 0)
         for number, name in enumerate(names):
             delay = timedelta(seconds=self._random.choice([0, 0, 0, 0, 1]))
-            method = self._random.choice([jobs.step, jobs.step, jobs.step_in_thread])
+            method = self._random.choice(jobs.STEPS)
             batch.on(delay=delay, retries=jobs.RETRIES).enqueue(method, name, self._random.choice([0, 0, 0.2]))
             if in_parts and number % 8 == 7:
                 await batch.flush()
