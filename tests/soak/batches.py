@@ -66,11 +66,16 @@ def _state(books: Books, batch: Batch, looked: Event, counts: list[int], said: s
 
 
 def _was_surely(books: Books, task: Task, what: str) -> bool:
-    """Whether a task counts so for certain: it was told so, once or over again, when nothing was forgotten."""
+    """Whether a task counts so for certain: its worker was told so, and nothing was forgotten. One that had no answer
+    takes what it meant for what happened, and may not have heard of a cancel.
+    """
     outcomes = list(task.counted())
-    return {event.how for _, event in outcomes} == {what} and not any(
-        books.was_rewound(min(attempt.ends, event.at), event.at) for attempt, event in outcomes
-    )
+    for attempt, event in outcomes:
+        since = min(attempt.ends, event.at)
+        unsure = books.may_be_canceled(task) and books.lost_reply(attempt.pid, since, event.at)
+        if event.how != what or unsure or books.was_rewound(since, event.at):
+            return False
+    return bool(outcomes)
 
 
 def _continuations(books: Books, batch: Batch, state: str) -> Iterator[str]:

@@ -167,6 +167,19 @@ def test_a_cycle_may_be_missing_while_no_worker_is_up() -> None:
     assert found(*without("s@14"), fault("frozen", 13.5, 14.2, FIRST)).wrong
 
 
+def test_a_worker_without_an_answer_may_take_a_canceled_task_for_done() -> None:
+    """Its counters are right all the same; with an answer it may not."""
+    row = [
+        event(10, "sending", "g", batch="c"), event(10.1, "accepted", batch="c"), *ran(10.5, "g"),
+        event(10.9, "canceling", batch="c"), event(11, "canceled", batch="c"),
+        event(60, "looked", batch="c", how="canceled", counts=[1, 0, 0, 1, 0]),
+        *ran(50, "c.canceled"), *ran(50, "c.complete"),
+    ]  # fmt: skip
+    assert found(*good(), *row, fault("closed", 11.55, 11.56, FIRST)).wrong == []
+    wrong = found(*good(), *row, fault("closed", 11.7, 11.71, FIRST)).wrong
+    assert any("counters miss what was acknowledged as done" in each for each in wrong)
+
+
 def test_unique_cycles_may_overlap_when_the_first_was_taken_over() -> None:
     """Its process seemed dead."""
     row = [
