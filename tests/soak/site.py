@@ -107,7 +107,7 @@ class Replicas(Site):
     async def _failover(self, step: Step) -> float:
         """While the old primary still answers."""
         since, old = await asyncio.to_thread(self._all_replicated)
-        self._watched.fail_over()
+        await asyncio.to_thread(_wait_until, self._may_fail_over, "a failover that may begin")
         await asyncio.to_thread(self._taken_over, old)
         return since
 
@@ -115,7 +115,7 @@ class Replicas(Site):
         """It comes back, with nothing, when another one has its place."""
         since, old = await asyncio.to_thread(self._all_replicated)
         await asyncio.to_thread(old.kill)
-        await asyncio.to_thread(self._watched.await_other_master, old, DEMOTED)
+        await asyncio.to_thread(self._await_other, old)
         await asyncio.sleep(step.lasts)
         await asyncio.to_thread(old.start)
         await asyncio.to_thread(self._taken_over, old)
@@ -125,11 +125,15 @@ class Replicas(Site):
         """It comes back, and takes itself for the primary until it is told that it is not."""
         since, old = await asyncio.to_thread(self._all_replicated)
         old.freeze()
-        await asyncio.to_thread(self._watched.await_other_master, old, DEMOTED)
+        await asyncio.to_thread(self._await_other, old)
         await asyncio.sleep(step.lasts)
         old.thaw()
         await asyncio.to_thread(self._taken_over, old)
         return since
+
+    def _may_fail_over(self) -> bool:
+        self._watched.fail_over()  # or an error says why not now
+        return True
 
     def _all_replicated(self) -> tuple[float, Server]:
         """A moment before which everything that was acknowledged is on the replica too, and who the primary is."""
@@ -141,10 +145,27 @@ class Replicas(Site):
 
     def _taken_over(self, old: Server) -> None:
         """Returns when the other one is the primary for everybody, and this one gets what is written there."""
-        self._expected = new = self._watched.await_other_master(old, DEMOTED)
-        block_until(lambda: is_replica(old), DEMOTED, "the old primary as a replica")
-        block_until(lambda: reaches_all(new, 1), DEMOTED, "a replica that follows")
-        block_until(lambda: self._watched.is_healthy, DEMOTED, "Sentinels that see a replica")
+        self._expected = new = self._await_other(old)
+        _wait_until(lambda: is_replica(old), "the old primary as a replica")
+        _wait_until(lambda: reaches_all(new, 1), "a replica that follows")
+        _wait_until(lambda: self._watched.is_healthy, "Sentinels that see a replica")
+
+    def _await_other(self, old: Server) -> Server:
+        """The new primary, when all Sentinels agree on it."""
+        _wait_until(lambda: bool(self._watched.await_other_master(old, DEMOTED)), "another primary")
+        return self._watched.master
+
+
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Connections that are asked are closed too: by the servers, when their part is another one."""
+
+    def holds() -> bool:
+        try:
+            return condition()
+        except redis.RedisError:
+            return False
+
+    block_until(holds, DEMOTED, what)
 
 
 def _log(server: Server) -> Path:
