@@ -69,12 +69,16 @@ def _lost(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
 
 
 def _waited(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
-    """What is ready starts soon, and so does what a process has left behind."""
+    """What is ready starts soon, and so does what a process has left behind. What nobody sent may be sent once more: a
+    continuation, when the end of its batch was forgotten.
+    """
     since = [books.answered(task)] if task.accepted else [one.start.at for one in task.attempts[:1]]
     since += [one.ends for one in task.attempts]
     for ready, attempt in zip(since, task.attempts, strict=False):
         waited = attempt.start.at - ready
-        if waited > STARTS_WITHIN and waited - books.away(ready, attempt.start.at) > STARTS_WITHIN:
+        if waited <= STARTS_WITHIN or waited - books.away(ready, attempt.start.at) <= STARTS_WITHIN:
+            continue
+        if task.sending is not None or not books.was_rewound(ready, attempt.start.at):
             yield f"started only after {waited:.1f} s: {task.name}"
 
 

@@ -180,6 +180,13 @@ def test_a_worker_without_an_answer_may_take_a_canceled_task_for_done() -> None:
     assert any("counters miss what was acknowledged as done" in each for each in wrong)
 
 
+def test_a_continuation_may_run_again_late_when_the_end_of_its_batch_was_forgotten() -> None:
+    """Workers cancel what is open for a minute."""
+    row = ran(90, "b.success", SECOND)
+    assert found(*good(), *row, fault("rewind", 13.9, 15)).wrong == []
+    assert any("started only after" in each for each in found(*good(), *row, fault("killed", 14, 15, FIRST)).wrong)
+
+
 def test_unique_cycles_may_overlap_when_the_first_was_taken_over() -> None:
     """Its process seemed dead."""
     row = [
