@@ -21,7 +21,7 @@ TO_SERVER: dict[Mode, Sequence[str]] = {
     "rewinds": ("rewind", "rewind", "rewind", "restart", "standstill", *TO_CLIENTS),
     "failover": (*("failover", "primary killed", "primary frozen") * 2, *TO_CLIENTS),
 }
-LASTING = {"frozen": (0.3, 5.0), "cut off": (0.3, 5.0), "lost replies": (0.3, 1.0), "restart": (0.0, 1.5),
+LASTING = {"frozen": (0.3, 5.0), "cut off": (0.3, 5.0), "lost replies": (0.3, 1.0), "restart": (0.0, 4.0),
            "standstill": (0.3, 4.0), "pause": (1.5, 3.0), "rewind": (0.3, 1.5), "failover": (0.0, 1.0),
            "primary killed": (0.0, 1.0), "primary frozen": (0.5, 3.0)}  # fmt: skip
 """Seconds, from and to: how long it goes on, and of a failover how much longer the old primary is away."""
