@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from taskproc.looking import Looking
     from taskproc.sealing import Seal
 
-__all__ = ["arguments", "attempts", "dead_groups", "dead_of_batch", "statistics", "tasks_of_worker"]
+__all__ = ["arguments", "attempts", "dead_groups", "dead_of_batch", "pattern_of", "statistics", "tasks_of_worker"]
 
 PAGE = 500
 MOST_IDS = 1_000
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-fA-F-]*\d[0-9a-fA-F-]*\b")
+_MAY_VARY = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-fA-F-]+\b")
 
 
 async def attempts(looking: Looking, task: TaskInfo) -> list[AttemptInfo]:
@@ -71,12 +71,20 @@ async def dead_groups(looking: Looking, queue: str, tenant: str | None, most: in
     for skip in range(0, most, PAGE):
         page = await looking.dead(queue, skip, min(PAGE, most - skip), None)
         for task in [task for task in page if tenant in (None, task.tenant)]:
-            groups[task.call or task.topic, task.error_type or "", _VARYING.sub("…", task.error_message or "")].append(
-                task
-            )
+            groups[task.call or task.topic, task.error_type or "", pattern_of(task.error_message or "")].append(task)
         if len(page) < min(PAGE, most - skip):
             break
     return sorted((_group(tasks) for tasks in groups.values()), key=lambda group: -group.count)
+
+
+def pattern_of(message: str) -> str:
+    """An error's message without what is quoted in it, numbers and ids."""
+    return _MAY_VARY.sub(_without_varying, message)
+
+
+def _without_varying(found: re.Match[str]) -> str:
+    varies = found[0][0] in "'\"" or any(each.isdigit() for each in found[0])
+    return "…" if varies else found[0]
 
 
 def _group(tasks: Sequence[TaskInfo]) -> DeadGroup:

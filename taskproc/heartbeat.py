@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from taskproc.keys import Keys
     from taskproc.lag import Lag
 
-__all__ = ["Heartbeat"]
+__all__ = ["MOST_CANCELS", "Heartbeat"]
 
 logger = logging.getLogger(__name__)
 

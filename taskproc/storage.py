@@ -12,6 +12,7 @@ from taskproc.connection import Connection
 from taskproc.controls import Controls, new_request
 from taskproc.driver import Driver, encode
 from taskproc.errors import ConfigurationError
+from taskproc.failure import log_error
 from taskproc.keys import Keys
 from taskproc.observing import Observer
 from taskproc.records import (
@@ -102,9 +103,14 @@ class Storage(Controls):
         return added
 
     def _tell_sent(self, tasks: Sequence[NewTask]) -> None:
-        for observer in self.observers:
-            for queue, count in Counter(task.queue for task in tasks).items():
-                observer.sent(queue, count)
+        if not self.observers:
+            return
+        for queue, count in Counter(task.queue for task in tasks).items():
+            for observer in self.observers:
+                try:
+                    observer.sent(queue, count)
+                except Exception as error:  # noqa: BLE001 - Redis has the tasks: who sends must not send them again
+                    log_error(logger, error, "observer %s raised", type(observer).__name__)
 
     async def add_to_batch(
         self, chunk: Chunk, tasks: Sequence[Sending], continuations: Sequence[Sending]

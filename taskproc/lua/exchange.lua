@@ -28,8 +28,8 @@ end
 
 local function lease(task, batch)
   redis.call('HSET', task_key(task.id), 's', 'l', 'l', token)
-  if task.v then
-    redis.call('HDEL', task_key(task.id), 'v') -- it was fetched in time
+  if task.v or task.h then
+    redis.call('HDEL', task_key(task.id), 'v', 'h') -- it was fetched in time; and its lease begins
   end
   room = room - tell(fetched, task, batch)
 end

@@ -1,10 +1,12 @@
 """A close look: attempts, arguments, dead tasks that failed alike, what a worker runs."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from taskproc import TaskData, TaskProcessor, current_task
+from taskproc.details import pattern_of
 from tests.conftest import MakeSettings
 from tests.worker.kit import Jobs, died, processor_of, working
 
@@ -82,6 +84,28 @@ async def test_dead_tasks_that_failed_alike(settings: MakeSettings) -> None:
         assert (second.count, second.error_message, second.task_ids) == (1, "not yours", [other])
         assert [group.count for group in await tasks.get_dead_groups("default", tenant="acme")] == [3]
         assert [group.count for group in await tasks.get_dead_groups("default", most=2)] in ([2], [1, 1])
+
+
+@pytest.mark.parametrize(
+    "message, pattern",
+    [
+        ("row 7 of 'books' at 3.5", "row … of … at ….…"),
+        ('no user "ann", deadbeef-12ab-4', "no user …, …"),
+        ("a cafe, abc and 12z", "a cafe, abc and 12z"),
+        ("it's row-7", "it's row…"),
+    ],
+)
+def test_pattern_of_a_message(message: str, pattern: str) -> None:
+    """Quoted text, numbers and hexadecimal ids do not matter; words do, also those that could be hexadecimal."""
+    assert pattern_of(message) == pattern
+
+
+def test_pattern_of_a_hostile_message() -> None:
+    """Takes no time that grows faster than the message."""
+    began = time.process_time()
+    for hostile in ("a-" * 20_000, "a" * 40_000 + "g", "'\"" * 20_000, "-" * 40_000):
+        pattern_of(hostile)
+    assert time.process_time() - began < 1
 
 
 async def test_retry_of_what_failed_in_a_batch(settings: MakeSettings) -> None:

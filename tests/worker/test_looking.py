@@ -2,11 +2,14 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 
-from taskproc import TaskContext
+from taskproc import QueueInfo, TaskContext
+from taskproc.looking import Looking
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
 from tests.worker.kit import Jobs, died, processor_of, running, working
@@ -144,3 +147,23 @@ async def test_explain_tells_of_failures(settings: MakeSettings) -> None:
         assert await tasks.explain(held) == f"It is a continuation, and waits for the end of batch {batch.id}."
         jobs.go_on.set()
         await jobs.noted("continuation")
+
+
+async def test_many_queues_are_looked_at_in_steps(
+    settings: MakeSettings, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no script holds Redis up; all of them are told, by name."""
+    made, sizes = settings(), list[int]()
+    look = Looking.queues
+
+    async def noting(looking: Looking, names: Sequence[str]) -> list[QueueInfo]:
+        sizes.append(len(names))
+        return await look(looking, names)
+
+    monkeypatch.setattr(Looking, "queues", noting)
+    names = [f"q{number:03}" for number in range(450)]
+    async with processor_of(made) as tasks:
+        client.sadd(f"{made.prefix}:queues", *names)
+        assert [queue.name for queue in await tasks.get_queues()] == ["default", *names]
+        client.delete(f"{made.prefix}:queues")
+    assert (sum(sizes), max(sizes)) == (451, 200)

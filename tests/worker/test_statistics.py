@@ -106,6 +106,9 @@ async def test_observers_are_told(settings: MakeSettings) -> None:
     """Of what Redis accepted, and of each attempt that it counted; one that raises changes nothing."""
 
     class Broken(Observer):
+        def sent(self, queue: str, count: int) -> None:
+            raise RuntimeError("broken")
+
         def ended(self, attempt: Attempt, settled: Settled, *, retried: bool, seconds: float, waited: float) -> None:
             raise RuntimeError("broken")
 
@@ -119,6 +122,7 @@ async def test_observers_are_told(settings: MakeSettings) -> None:
                     batch.enqueue(jobs.note, str(number))
             await wait_until(lambda: len(notes.told) == 5, 10, "five attempts")
     assert sorted(notes.sent_to) == [("default", 1), ("default", 3)]
+    assert len(notes.told) == 5
     assert [one for one in notes.told if one[0] == failing] == [(failing, "failed", True), (failing, "failed", False)]
     assert [settled for _, settled, _ in notes.told].count("done") == 3
 
