@@ -19,7 +19,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 
 from taskproc.errors import InvalidSchedule
 
-__all__ = ["Cron"]
+__all__ = ["ALIASES", "Cron"]
 
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -183,7 +183,7 @@ _FIELDS = (
     _Field("month", 1, 12, ", JAN-DEC", _MONTHS),
     _Field("day of week", 0, 6, _NTH, _WEEKDAYS),
 )
-_ALIASES = {
+ALIASES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
     "@midnight": "0 0 * * *",
@@ -228,9 +228,9 @@ def _pattern(fields: Sequence[str]) -> _Pattern:
 
 def _fields(part: str, *, seconds: bool) -> list[str]:
     """The five or six fields of `part`, each of them valid."""
-    texts = _ALIASES.get(part.lower(), part).lower().split()
-    if part.startswith("@") and part.lower() not in _ALIASES:
-        raise InvalidSchedule(f"cron {part!r} is not known: use one of {', '.join(_ALIASES)}, or five fields")
+    texts = ALIASES.get(part.lower(), part).lower().split()
+    if part.startswith("@") and part.lower() not in ALIASES:
+        raise InvalidSchedule(f"cron {part!r} is not known: use one of {', '.join(ALIASES)}, or five fields")
     if len(texts) not in ((5, 6) if seconds else (5,)):
         raise InvalidSchedule(_miscounted(part, len(texts), seconds=seconds))
     kinds = _FIELDS[-len(texts) :]

@@ -8,17 +8,9 @@ from functools import lru_cache
 from cron_descriptor import CasingTypeEnum, ExpressionDescriptor, Options
 from cron_descriptor.Exception import FormatError
 
-__all__ = ["in_words"]
+from taskproc.cron import ALIASES
 
-ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
+__all__ = ["in_words"]
 
 
 @lru_cache(maxsize=1_000)
