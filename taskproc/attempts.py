@@ -67,8 +67,7 @@ class Pending:
 
     def deliver(self, settled: Settled, known: str | None) -> None:
         """Tells who waits for it as what the attempt was settled; `known` is a worker that Redis knew after that."""
-        of_known = known is not None and self.settlement.token.startswith(f"{known}:")
-        if settled == "stale" and self.repeated and of_known and self._had_lease():
+        if settled == "stale" and self.repeated and self._is_of(known) and self._had_lease():
             settled = self.meant  # the first time
         if self.settled is not None and not self.settled.done():
             self.settled.set_result(settled)
@@ -82,6 +81,9 @@ class Pending:
                 observer.ended(self.attempt, settled, retried=retried, seconds=seconds, waited=self.waited)
             except Exception as error:  # noqa: BLE001 - who looks on changes nothing
                 log_error(logger, error, "observer %s raised", type(observer).__name__)
+
+    def _is_of(self, worker: str | None) -> bool:
+        return worker is not None and self.settlement.token.startswith(f"{worker}:")
 
     def _had_lease(self) -> bool:
         """Nobody has taken it from a worker that is not dead; if its time is over, that counts as a failure too."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import uuid
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ MOST_OUTCOMES = 500  # of schedules, told at a time
 class _Counted:
     """What has ended in one queue and is not sent yet."""
 
-    outcomes: dict[str, int] = field(default_factory=dict[str, int])
+    outcomes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     run: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     wait: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     run_time: float = 0.0
@@ -56,18 +57,15 @@ class Recorder(Observer):
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._counted: dict[str, _Counted] = {}
+        self._counted: defaultdict[str, _Counted] = defaultdict(_Counted)
         self._outcomes: dict[str, tuple[str, int]] = {}
         self._waited = 0.0
 
     def ended(self, attempt: Attempt, settled: Settled, *, retried: bool, seconds: float, waited: float) -> None:
         if settled == "stale":
             return
-        counted = self._counted.get(attempt.queue)
-        if counted is None:
-            counted = self._counted[attempt.queue] = _Counted()
-        name = "retried" if retried else settled
-        counted.outcomes[name] = counted.outcomes.get(name, 0) + 1
+        counted = self._counted[attempt.queue]
+        counted.outcomes["retried" if retried else settled] += 1
         counted.run[bisect_left(BOUNDS, seconds)] += 1
         counted.wait[bisect_left(BOUNDS, waited)] += 1
         counted.run_time += seconds
@@ -91,7 +89,7 @@ class Recorder(Observer):
         self._waited = 0.0
         counts = {queue: counted.named() for queue, counted in self._counted.items()}
         outcomes = [[id_, settled, ended] for id_, (settled, ended) in self._outcomes.items()]
-        self._counted, self._outcomes = {}, {}
+        self._counted, self._outcomes = defaultdict(_Counted), {}
         await self._storage.note_statistics(uuid.uuid4().hex[:16], counts, outcomes)
 
     async def close(self) -> None:
