@@ -42,8 +42,9 @@ test: $(INSTALLED) ## run the fast tests, on Valkey or on TASKPROC_TEST_SERVER=r
 test-acl: $(INSTALLED) ## run the tests of scripts and worker as the user with few rights that the docs give
 	TASKPROC_TEST_ACL=1 $(PY) -m pytest -m "not slow" tests/storage tests/worker $(ARGS)
 
-soak: $(INSTALLED) ## ten minutes of kills, cuts, restarts and failovers, then the books must balance; settings see below
+soak: $(INSTALLED) ## ten minutes of kills, cuts, restarts and failovers, then large amounts; settings see below
 	SOAK_SECONDS=$(SECONDS) SOAK_MODE=$(MODE) SEED=$(SEED) SOAK_OLD=$(SOAK_OLD) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
+	$(PY) -m pytest -s -m slow tests/faults/test_amounts.py tests/soak/test_long_stay.py $(ARGS)
 
 audit: $(INSTALLED) ## look whether a dependency has a known vulnerability; asks pypi.org, so not a part of `check`
 	$(PY) -m pip install --quiet --target build/audit pip-audit

@@ -96,20 +96,20 @@ async def test_two_workers_of_one_host_name_and_pid(settings: MakeSettings, jour
 
 
 async def test_more_cancels_under_way_than_a_heartbeat_tells_of(settings: MakeSettings, server: Server) -> None:
-    """No message came, and another worker does not end what was canceled later: all ends here, by the next beats."""
-    service, later = Jobs(), MOST_CANCELS + 100
+    """No message came, and what was canceled before and after is not ended by its worker: all ends here by a beat."""
+    service, many = Jobs(), MOST_CANCELS + 100
     made = settings(worker_timeout=2 * SECOND, max_workers=100)
     with Proxy(server.port) as proxy:
         through = made.model_copy(update={"redis": proxy.url})
         async with TaskProcessor(made) as other, processor_of(through, service) as tasks:
-            theirs = [await other.on("elsewhere").enqueue(jobs.run, str(number)) for number in range(later)]
-            await lease(made, "slow", "elsewhere", later, lives_for=HOUR)
+            theirs = [await other.on("elsewhere").enqueue(jobs.run, str(number)) for number in range(2 * many)]
+            await lease(made, "slow", "elsewhere", 2 * many, lives_for=HOUR)
             async with running(tasks):
                 ours = [await tasks.enqueue(service.wait, str(number)) for number in range(100)]
                 await service.noted(*(f"{number} begins" for number in range(100)))
                 proxy.drop_messages()
                 proxy.blackhole()
-                for id_ in (*ours, *theirs):
+                for id_ in (*theirs[:many], *ours, *theirs[many:]):
                     assert await other.cancel_task(id_)
                 proxy.heal()
                 await wait_until(lambda: sum(word.endswith("cancelled") for word in service.notes) == 100, 3)
@@ -146,10 +146,14 @@ async def test_a_record_of_twelve_megabytes(
             for id_ in (*before, *after):
                 await gone(tasks, id_)
             dead = await end_of(tasks, huge)
-            assert await tasks.get_dead_tasks("default") == ([dead] if dead else [])
+            shown = [task == dead for task in await tasks.get_dead_tasks("default")]  # a diff would take for ever
+            assert shown == ([True] if dead else [])
             assert await tasks.discard_dead_tasks("default") == (dead is not None)
-    assert (dead is None) == (len(service.notes) == 201) == (what in RUNS)
-    assert dead is None or 0 < len(dead.error_message or "") < 3_000
+    ran = dead is None
+    assert ran == (len(service.notes) == 201) == (what in RUNS)
+    message = "" if dead is None else dead.error_message or ""
+    assert bool(message) != ran
+    assert len(message) < 3_000
     assert all(len(record.getMessage()) < 3_000 for record in caplog.records)
     assert service.notes.count("small") == 200
 
