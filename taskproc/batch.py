@@ -126,8 +126,10 @@ class BatchContext:
     def __init__(self, batch: Batch, upload: Upload) -> None:
         self._batch = batch
         self._upload = upload
+        self._traced = upload.traced()
 
     async def __aenter__(self) -> Batch:
+        self._traced.__enter__()
         return self._batch
 
     if not TYPE_CHECKING:
@@ -139,14 +141,24 @@ class BatchContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            await asyncio.shield(self._upload.abandon())
-            return
-        await finish(self._upload)
+        try:
+            if error is None:
+                await finish(self._upload)
+            else:
+                await asyncio.shield(self._upload.abandon())
+        except BaseException as failure:
+            self._traced.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._traced.__exit__(kind, error, trace)
 
 
 async def fill(batch: Batch, upload: Upload, build: Build) -> bool:
     """Lets `build` fill the batch and sends it. False as for `Upload.finish`."""
+    with upload.traced():
+        return await _fill(batch, upload, build)
+
+
+async def _fill(batch: Batch, upload: Upload, build: Build) -> bool:
     try:
         filled = build_now(batch, build)
         if inspect.isawaitable(filled):

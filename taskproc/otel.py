@@ -11,10 +11,14 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from opentelemetry import context as contexts
-from opentelemetry import metrics, trace
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+try:
+    from opentelemetry import context as contexts
+    from opentelemetry import metrics, trace
+    from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ModuleNotFoundError as error:
+    said = "taskproc.otel needs opentelemetry-api, which is not installed: pip install 'taskproc[otel]'"
+    raise ModuleNotFoundError(said, name=error.name) from error
 
 from taskproc.errors import ConfigurationError
 from taskproc.failure import describe
@@ -64,9 +68,11 @@ class _Tracing:
         return carrier.get("traceparent")
 
     @contextmanager
-    def sending(self, queue: str) -> Generator[None]:
-        about = _sending(queue)
-        with self._tracer.start_as_current_span(f"send {queue}", kind=SpanKind.PRODUCER, attributes=about):
+    def sending(self, queue: str, *, task: str | None = None, batch: str | None = None) -> Generator[None]:
+        said = {"messaging.message.id": task, "taskproc.batch.id": batch}
+        about = {**_sending(queue), **{name: value for name, value in said.items() if value is not None}}
+        named = f"send {queue}".rstrip()  # what is appended to a batch goes where its tasks say
+        with self._tracer.start_as_current_span(named, kind=SpanKind.PRODUCER, attributes=about):
             yield
 
     @contextmanager

@@ -293,9 +293,9 @@ class TaskProcessor(Steering):
         self, options: Options, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str:
         """`on(…).enqueue(…)` without its types."""
-        together = self._opened().together
-        id_ = uuid.uuid4().hex
-        with nullcontext() if self.tracing is None else self.tracing.sending(self._sender.queue_of(method, options)):
+        together, id_ = self._opened().together, uuid.uuid4().hex
+        queue = "" if self.tracing is None else self._sender.queue_of(method, options)
+        with nullcontext() if self.tracing is None else self.tracing.sending(queue, task=id_):
             await together.enqueue(self._sender.call(method, args, kwargs, options, id_))
         return id_
 
@@ -352,7 +352,7 @@ class TaskProcessor(Steering):
     ) -> tuple[Batch, Upload]:
         opened = self._opened()
         tenant = tenant_name(tenant if tenant is not None else self.settings.tenant)
-        upload = Upload(opened.storage, opened.open_batches, batch_id, tenant, create)
+        upload = Upload(opened.storage, opened.open_batches, batch_id, tenant, create, tracing=self.tracing)
         return Batch(upload, self._sender, queue, tenant), upload
 
     # Schedules

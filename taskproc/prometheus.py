@@ -11,10 +11,15 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
+
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+    from prometheus_client.core import GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    said = "taskproc.prometheus needs prometheus-client, which is not installed: pip install 'taskproc[prometheus]'"
+    raise ModuleNotFoundError(said, name=error.name) from error
 
 from taskproc.errors import ConfigurationError, TaskProcessorError
 from taskproc.observing import Observer

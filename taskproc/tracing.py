@@ -18,8 +18,8 @@ class Tracing(Protocol):
         """The present context, as text that goes with a task."""
         ...
 
-    def sending(self, queue: str) -> AbstractContextManager[None]:
-        """While a task is sent to a queue."""
+    def sending(self, queue: str, *, task: str | None = None, batch: str | None = None) -> AbstractContextManager[None]:
+        """While a task is sent to a queue, or a batch is filled, whose tasks go there unless they say otherwise."""
         ...
 
     def running(self, ctx: TaskContext) -> AbstractContextManager[None]:

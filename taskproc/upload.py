@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ from taskproc.supervised import Duties
 
 if TYPE_CHECKING:
     from taskproc.storage import Sending, Storage
+    from taskproc.tracing import Tracing
 
 __all__ = ["OpenBatches", "Upload", "finish"]
 
@@ -38,8 +40,16 @@ class Upload:
     """Sends one producer's part of a batch."""
 
     def __init__(
-        self, storage: Storage, open_batches: OpenBatches, batch: str, tenant: str, create: dict[str, str] | None
+        self,
+        storage: Storage,
+        open_batches: OpenBatches,
+        batch: str,
+        tenant: str,
+        create: dict[str, str] | None,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._storage = storage
         self._open = open_batches
         self.batch = batch
@@ -53,6 +63,11 @@ class Upload:
         self._tasks: deque[Sending] = deque()
         self._bytes = 0  # of the data of these tasks
         self._continuations: deque[Sending] = deque()
+
+    def traced(self) -> AbstractContextManager[None]:
+        """While it is filled and sent."""
+        queue = "" if self._create is None else self._create["queue"]
+        return nullcontext() if self._tracing is None else self._tracing.sending(queue, batch=self.batch)
 
     @property
     def is_full(self) -> bool:

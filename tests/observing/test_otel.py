@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -152,10 +153,14 @@ async def test_tasks_of_a_batch_are_linked(settings: MakeSettings) -> None:
         await tasks.stop()
         await worker
     made = request.get_span_context()
+    (sent,) = traced.spans("send")
+    assert sent.context is not None
+    assert (trace_of(sent), parents([sent])) == (made.trace_id, [made.span_id])
+    assert dict(sent.attributes or {})["taskproc.batch.id"] == batch.id
     *members, continuation = spans
     assert len({trace_of(span) for span in members} | {made.trace_id}) == 3
-    assert [[link.context.span_id for link in span.links] for span in members] == [[made.span_id]] * 2
-    assert (trace_of(continuation), parents([continuation])) == (made.trace_id, [made.span_id])
+    assert [[link.context.span_id for link in span.links] for span in members] == [[sent.context.span_id]] * 2
+    assert (trace_of(continuation), parents([continuation])) == (made.trace_id, [sent.context.span_id])
 
 
 @pytest.mark.parametrize("said", ["00-zz", "x" * 600, "", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
@@ -170,6 +175,21 @@ async def test_damaged_context_begins_a_trace(settings: MakeSettings, said: str)
         await tasks.stop()
         await worker
     assert span.parent is None
+
+
+async def test_batch_that_is_not_sent_is_an_error(settings: MakeSettings) -> None:
+    """Its span ends whatever happens in the block, and nothing below it is left current."""
+    traced = Traced(settings())
+    async with traced.tasks as tasks:
+        with suppress(LookupError):
+            async with tasks.batch() as batch:
+                batch.enqueue(traced.jobs.run)
+                raise LookupError("no")
+        await tasks.enqueue_batch("default", None, lambda batch: None)
+    failed, sent = traced.spans("send")
+    assert (failed.status.status_code, sent.status.status_code) == (StatusCode.ERROR, StatusCode.UNSET)
+    assert parents([failed, sent]) == [None, None]
+    assert not get_current_span().get_span_context().is_valid
 
 
 async def test_metrics(settings: MakeSettings) -> None:
