@@ -84,7 +84,7 @@ async def carry_out(act: Act, view: View) -> Response:
     if act.ask is not None and not asked.form.get(CONFIRMED):
         fields = [(name, value) for name, values in asked.form.items() for value in values if name != CONFIRMED]
         question = Question(act=act.name, button=act.button, text=await act.ask(asked), fields=fields, back=back)
-        return await answer(view, Page(template="confirm.html", title=act.button, data=question))
+        return await answer(view, Page(template="confirm.html", title=act.button, data=question, lives=False))
     done = await _done(act, asked)
     view.shared.remembered.forget()
     response = RedirectResponse(back, 303)

@@ -69,7 +69,7 @@ async def answer(view: View, page: Page) -> Response:
     """The whole page."""
     said = None if LIVE in view.request.headers else _said(view.request)
     inner = Markup(await main_of(view, page))  # noqa: S704 - made by the templates, which have escaped what is in it
-    html = _templates().get_template("layout.html").render(view=view, title=page.title, said=said, inner=inner)
+    html = _templates().get_template("layout.html").render(view=view, page=page, said=said, inner=inner)
     response = HTMLResponse(html, page.status)
     if said is not None:
         response.delete_cookie(SAID, path=view.base or "/")

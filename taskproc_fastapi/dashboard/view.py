@@ -149,6 +149,8 @@ class Page:
     title: str
     data: object = None
     status: int = 200
+    lives: bool = True
+    """It is kept up to date while it is shown."""
 
 
 def base_of(scope: Any, depth: int) -> str:

@@ -1,10 +1,11 @@
 """A browser, and an app that is served to it. One Chromium serves all tests; each has a context of its own."""
 
 import asyncio
+import itertools
 import os
 import re
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,11 @@ SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 
 Size = Literal["desk", "phone"]
 Scheme = Literal["light", "dark"]
+
+Look = tuple[Size, Scheme]
+LOOKS: list[Look] = list(itertools.product(("desk", "phone"), ("light", "dark")))
+FOREIGN = "main img, main iframe, main script, main b[onmouseover], [onerror], a[href^='javascript:']"
+"""What only the text of a task, a reason or a name could bring into a page."""
 
 
 def chromium_path() -> str | None:
@@ -64,6 +70,7 @@ class Troubles:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._on_request(request, base))
+        page.on("requestfailed", self._on_failure)
 
     async def _on_dialog(self, dialog: BrowserDialog) -> None:
         self.dialogs.append(dialog.message)
@@ -76,6 +83,10 @@ class Troubles:
     def _on_request(self, request: Request, base: str) -> None:
         if not request.url.startswith((base, "data:", "about:")):
             self.elsewhere.append(request.url)
+
+    def _on_failure(self, request: Request) -> None:
+        if request.failure == "csp":  # nothing was sent
+            self.elsewhere.remove(request.url)
 
 
 @asynccontextmanager
@@ -106,7 +117,7 @@ async def browsing(
         yield page
     finally:
         await context.close()
-    assert troubles == Troubles(bears=bears)
+    assert troubles == Troubles(bears=bears), troubles
 
 
 async def look(page: Page, size: Size, scheme: Scheme) -> None:
@@ -170,3 +181,16 @@ async def serious_faults(page: Page) -> list[str]:
         for each in found["violations"]
         if each["impact"] in ("serious", "critical")
     ]
+
+
+async def page_faults(page: Page, path: str, looks: Sequence[Look] = LOOKS) -> list[str]:
+    """What is wrong with the page, as it is, in any of the looks."""
+    found: list[str] = []
+    for size, scheme in looks:
+        await look(page, size, scheme)
+        fits = await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        faults = await serious_faults(page) + ([] if fits else ["it scrolls sideways"])
+        found += [f"{path or '/'} ({size}, {scheme}): {fault}" for fault in faults]
+    if foreign := await page.locator(FOREIGN).count():
+        found.append(f"{path or '/'}: {foreign} elements of others")
+    return found

@@ -7,6 +7,7 @@ from playwright.async_api import Browser, Page, Request, Route, expect
 from tests.browser.kit import browsing
 from tests.browser.world import World, world
 from tests.conftest import MakeSettings
+from tests.kit import wait_until
 
 RUNNING = "/tasks/queue?name=slow&state=running"
 LATER = 15_000  # milliseconds
@@ -26,16 +27,29 @@ def counted(page: Page) -> Counter[str]:
     return asked
 
 
-async def _lives(page: Page, found: World) -> None:
+async def _lives(page: Page, found: World, *, polls: bool = False) -> None:
     """What is typed meanwhile stays, and so does what was opened."""
     await expect(page.get_by_role("main")).to_contain_text("wait")
     await page.get_by_text("Pause…").click()
     await page.get_by_label("Why").fill("half a word")
     await found.tasks.cancel_task(found.running)
+    if polls:
+        await wait_until(lambda: _is_gone(found), 10, "the end of the task")
+        await page.clock.fast_forward(5_000)
     await expect(page.get_by_role("main")).to_contain_text("No task is running", timeout=LATER)
     await expect(page.get_by_label("Why")).to_have_value("half a word")
     await expect(page.get_by_label("Why")).to_be_focused()
     await expect(page.get_by_role("button", name="Live")).to_be_visible()
+
+
+async def hold(route: Route) -> None:
+    """Lets nothing of a stream through."""
+    if route.request.resource_type != "eventsource":
+        await route.continue_()
+
+
+async def _is_gone(found: World) -> bool:
+    return await found.tasks.get_task(found.running) is None
 
 
 async def test_by_a_stream(settings: MakeSettings, browser: Browser) -> None:
@@ -46,6 +60,40 @@ async def test_by_a_stream(settings: MakeSettings, browser: Browser) -> None:
         await page.goto(RUNNING)
         await _lives(page, found)
         assert asked == {"stream": 1}
+
+
+async def test_reader_is_not_disturbed(settings: MakeSettings, browser: Browser) -> None:
+    """Whatever comes and goes around it, what is typed stays where it is typed."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.goto("/tasks/queues")
+        row = page.get_by_role("row").filter(has_text="slow")
+        await row.get_by_text("Pause…").click()
+        await row.get_by_label("Why").fill("half a word")
+        await row.evaluate("each => { each.isTheSame = true }")
+        await found.tasks.pause(reason="a banner comes")
+        await expect(page.get_by_role("main")).to_contain_text("a banner comes", timeout=LATER)
+        await expect(row.get_by_label("Why")).to_be_focused()
+        await expect(row.get_by_label("Why")).to_have_value("half a word")
+        assert await row.evaluate("each => each.isTheSame")
+        await found.tasks.resume()
+        await expect(page.get_by_role("main")).not_to_contain_text("a banner comes", timeout=LATER)
+        await expect(row.get_by_label("Why")).to_be_focused()
+
+
+async def test_rows_that_go(settings: MakeSettings, browser: Browser) -> None:
+    """Leave alone those that stay: what is checked there, and where the focus is, in every browser."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.add_init_script("delete Element.prototype.moveBefore")  # which some do not have
+        await page.goto("/tasks/queue?name=default&state=dead")
+        boxes = page.locator("tbody").get_by_role("checkbox")
+        names = [await box.get_attribute("value") for box in await boxes.all()]
+        await boxes.last.check()
+        await found.tasks.discard_dead_tasks("default", task_ids=[name for name in names[:-1] if name])
+        await expect(boxes).to_have_count(1, timeout=LATER)
+        await expect(boxes).to_be_checked()
+        await expect(boxes).to_be_focused()
 
 
 async def test_by_asking_where_streams_are_refused(settings: MakeSettings, browser: Browser) -> None:
@@ -61,8 +109,9 @@ async def test_by_asking_where_streams_are_refused(settings: MakeSettings, brows
 
         await page.route("**/queue*", refuse)
         asked = counted(page)
+        await page.clock.install()
         await page.goto(RUNNING)
-        await _lives(page, found)
+        await _lives(page, found, polls=True)
         assert asked["stream"] == 1
         assert asked["poll"] >= 1
 
@@ -71,20 +120,12 @@ async def test_by_asking_where_streams_are_held_back(settings: MakeSettings, bro
     """As by a proxy that passes on nothing until the stream has ended."""
     made = settings()
     async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
-        held: list[Route] = []
-
-        async def hold(route: Route) -> None:
-            if route.request.resource_type == "eventsource":
-                held.append(route)
-            else:
-                await route.continue_()
-
         await page.route("**/queue*", hold)
         asked = counted(page)
         await page.clock.install()
         await page.goto(RUNNING)
         await page.clock.fast_forward(10_000)
-        await _lives(page, found)
+        await _lives(page, found, polls=True)
         assert asked["stream"] == 1
         assert asked["poll"] >= 1
         await page.unroute_all(behavior="ignoreErrors")
@@ -104,10 +145,12 @@ async def test_can_be_held(settings: MakeSettings, browser: Browser) -> None:
 
 
 async def test_time_goes_on(settings: MakeSettings, browser: Browser) -> None:
-    """How long something runs is counted on in the page, second by second."""
+    """How long something runs is counted on in the page itself, second by second."""
     made = settings()
     async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.route("**/queue*", hold)
         await page.goto(RUNNING)
         elapsed = page.locator("time[data-shown=since]").first
         before = await elapsed.text_content()
         await expect(elapsed).not_to_have_text(before or "")
+        await page.unroute_all(behavior="ignoreErrors")

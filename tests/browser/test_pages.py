@@ -1,30 +1,13 @@
 """Every page of the dashboard in a real browser: it can be read, it is accessible, and no script of others runs."""
 
-import itertools
+import asyncio
+from collections.abc import Sequence
 
-import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.kit import Scheme, Size, browsing, look, serious_faults
-from tests.browser.world import HOSTILE, World, pages_of, world
+from tests.browser.kit import browsing, page_faults
+from tests.browser.world import HOSTILE, pages_of, world
 from tests.conftest import MakeSettings
-
-LOOKS: list[tuple[Size, Scheme]] = list(itertools.product(("desk", "phone"), ("light", "dark")))
-FOREIGN = "main img, main iframe, main script, main b[onmouseover], [onerror], a[href^='javascript:']"
-"""What only the text of a task, a reason or a name could bring into a page."""
-
-
-async def _faults(page: Page, path: str) -> list[str]:
-    """Of the page, as it is, in every look."""
-    found = []
-    for size, scheme in LOOKS:
-        await look(page, size, scheme)
-        fits = await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        faults = await serious_faults(page) + ([] if fits else ["it scrolls sideways"])
-        found += [f"{path or '/'} ({size}, {scheme}): {fault}" for fault in faults]
-    if foreign := await page.locator(FOREIGN).count():
-        found.append(f"{path or '/'}: {foreign} elements of others")
-    return found
 
 
 async def _open(page: Page, path: str, heading: str) -> None:
@@ -34,20 +17,22 @@ async def _open(page: Page, path: str, heading: str) -> None:
     await expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
 
 
-async def _all_faults(page: Page, dashboard: str, found: World) -> list[str]:
-    faults = []
-    for path, heading in pages_of(found).items():
-        await _open(page, f"{dashboard}{path}", heading)
-        faults += await _faults(page, path)
+async def _all_faults(browser: Browser, url: str, pages: Sequence[tuple[str, str]]) -> list[str]:
+    faults: list[str] = []
+    async with browsing(browser, url, bears="404") as page:
+        for path, heading in pages:
+            await _open(page, path, heading)
+            faults += await page_faults(page, path)
     return faults
 
 
-@pytest.mark.parametrize("dashboard", ["/tasks", "/look"])
-async def test_every_page(settings: MakeSettings, browser: Browser, dashboard: str) -> None:
+async def test_every_page(settings: MakeSettings, browser: Browser) -> None:
     """Is shown whole, without a serious fault, whatever names it has to show, at every size, light and dark."""
     made = settings()
-    async with world(made.redis, made.prefix) as found, browsing(browser, found.url, bears="404") as page:
-        assert await _all_faults(page, dashboard, found) == []
+    async with world(made.redis, made.prefix) as found:
+        pages = [(f"/tasks{path}", heading) for path, heading in pages_of(found).items()]
+        halves = (_all_faults(browser, found.url, pages[start::2]) for start in (0, 1))
+        assert [fault for some in await asyncio.gather(*halves) for fault in some] == []
 
 
 async def test_questions(settings: MakeSettings, browser: Browser) -> None:
@@ -57,14 +42,14 @@ async def test_questions(settings: MakeSettings, browser: Browser) -> None:
         await page.goto(f"/tasks/batch?id={found.batch}")
         await page.get_by_role("button", name="Retry failed…").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("Retry what failed?")
-        faults = await _faults(page, "a question")
+        faults = await page_faults(page, "a question")
         await page.get_by_role("button", name="Retry what failed").click()
         await expect(page.get_by_role("status")).to_contain_text("2 tasks of the batch run again")
-        faults += await _faults(page, "an answer")
+        faults += await page_faults(page, "an answer")
         await found.tasks.pause(reason=HOSTILE[:100], by=HOSTILE[:60])
         await page.goto("/tasks")
         await expect(page.get_by_role("main")).to_contain_text("Everything is paused")
-        assert faults + await _faults(page, "paused") == []
+        assert faults + await page_faults(page, "paused") == []
 
 
 async def test_hostile_names_are_shown(settings: MakeSettings, browser: Browser) -> None:
@@ -131,7 +116,7 @@ async def test_without_javascript(settings: MakeSettings, browser: Browser) -> N
 async def test_keyboard(settings: MakeSettings, browser: Browser) -> None:
     """Is enough: the first stop leads past the menu, each can be seen, and an act can be done, or be left alone."""
     made = settings()
-    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url, bears="404") as page:
         await page.goto(f"/tasks/task?id={found.delayed}")
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()

@@ -5,23 +5,23 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.async_api import async_playwright
-
 from tests.browser.kit import SIZES, chromium, chromium_path, served
 from tests.kit import Server
 from tools.screenshots.shop import app_of, fill
 
 _INTO = Path(__file__).parents[2] / "docs" / "images"
+LOW = 560  # pixels, of desks: pages that are longer are shown whole
+CUT = ("batch-phone", "queues-phone", "task")
+"""Of these only what is seen at first: below stand paths of this machine, for instance."""
 SETTLES_IN = 12  # seconds: some tasks fail twice, batches get going
 
 
-async def shoot(redis: str, browser_url: str) -> None:
+async def shoot(redis: str, chromium_at: str) -> None:
     """Each page that is shown somewhere, at a desk and on a phone."""
     app = app_of(redis)
-    async with served(app) as url, async_playwright() as playwright:
+    async with served(app) as url, chromium(chromium_at) as browser:
         ids = await fill(app.state.task_processor)
         await asyncio.sleep(SETTLES_IN)
-        browser = await playwright.chromium.connect_over_cdp(browser_url)
         shots = {
             "overview": ("", "desk", "light"),
             "overview-dark": ("", "desk", "dark"),
@@ -35,13 +35,14 @@ async def shoot(redis: str, browser_url: str) -> None:
         }
         for name, (path, size, scheme) in shots.items():
             width, height = SIZES[size]
+            height = LOW if size == "desk" else height
             page = await browser.new_page(
                 viewport={"width": width, "height": height},
                 color_scheme="dark" if scheme == "dark" else "light",
                 device_scale_factor=1 if size == "desk" else 2,
             )
             await page.goto(f"{url}/tasks{path}")
-            await page.screenshot(path=_INTO / f"{name}.png", full_page=size == "desk")
+            await page.screenshot(path=_INTO / f"{name}.png", full_page=name not in CUT)
             await page.close()
             print(f"docs/images/{name}.png")
 
@@ -53,8 +54,8 @@ def main() -> int:
         print("there is no Chromium: install it, or say where it is: CHROMIUM=/path", file=sys.stderr)
         return 1
     _INTO.mkdir(exist_ok=True)
-    with Server() as server, chromium(path) as browser_url:
-        asyncio.run(shoot(server.url, browser_url))
+    with Server() as server:
+        asyncio.run(shoot(server.url, path))
     return 0
 
 

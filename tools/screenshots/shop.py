@@ -56,7 +56,7 @@ def app_of(redis: str) -> FastAPI:
     app = FastAPI()
     settings = TaskProcessorSettings(
         redis=redis, queues=["mail", "imports[fair]", "reports"], default_queue="mail", max_workers=12,
-        shutdown_grace=timedelta(0), on_task_failed_delay=lambda _ctx, _left: timedelta(seconds=20),
+        shutdown_grace=timedelta(0), on_task_failed_delay=lambda _ctx, _left: timedelta(seconds=6),
     )  # fmt: skip
     app.add_task_processor(settings)
     app.add_task_processor_executor()
@@ -80,7 +80,7 @@ async def fill(tasks: TaskProcessor) -> dict[str, str]:
                 for line in range(2, 180 + 150 * number):
                     batch.on(retries=1).enqueue(load_row, file, line)
                 batch.on("reports").continue_with(summarize, file)
-            batch_id = batch.id
+            batch_id = batch_id or (batch.id if number else "")
     report = await tasks.on("reports", tenant="acme").enqueue(render_report, "2026-10", 3600)
     for number in range(40):
         await tasks.on("mail", tenant="acme", delay=timedelta(minutes=number)).enqueue(

@@ -24,7 +24,7 @@ async def find(view: View) -> Response | Page:
     url = await _url(view, query) if query else None
     if url is not None:
         return RedirectResponse(url, 303)
-    return Page(template="search.html", title="Search", data=Nothing(query))
+    return Page(template="search.html", title="Search", data=Nothing(query), lives=False)
 
 
 async def _url(view: View, query: str) -> str | None:

@@ -6,14 +6,24 @@
   const button = document.getElementById("live");
   const EVERY = 4000; // ms between two fetches
   const FAILURES = 3; // of the stream, in a row, until pages are fetched instead
-  let source = null, timer = null, failures = 0, paused = false, held = null;
+  const SILENT = 8000; // ms until the first event, which comes at once: then something on the way holds it back
+  let source = null, timer = null, silence = null, failures = 0, paused = false, held = null;
 
   // By getAttribute: `form.id` is the form's field of that name, if it has one.
   const keyOf = (node) => node.nodeType === 1 ? node.getAttribute("data-key") || node.getAttribute("id") || "" : "";
-  const isAlike = (old, fresh) => old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && keyOf(old) === keyOf(fresh);
+  const kindOf = (node) => node.nodeType === 1 ? (node.getAttribute("class") || "").split(" ")[0] : "";
+  const isAlike = (old, fresh) => old.nodeName === fresh.nodeName && keyOf(old) === keyOf(fresh) &&
+    (keyOf(old) !== "" || kindOf(old) === kindOf(fresh) || !kindOf(old) || !kindOf(fresh));
+  const isBlank = (node) => node.nodeType === 3 && !node.nodeValue.trim();
   const isKept = (element, name) =>
     (name === "open" && element.nodeName === "DETAILS") ||
     (/^(INPUT|SELECT|TEXTAREA|OPTION)$/.test(element.nodeName) && /^(value|checked|selected)$/.test(name) && element.type !== "hidden");
+
+  function alikeFrom(node, wanted) {
+    if (wanted.nodeType !== 1) return node;
+    while (node && !isAlike(node, wanted)) node = node.nextSibling;
+    return node;
+  }
 
   function morph(old, fresh) {
     if (old.nodeType !== 1) {
@@ -26,14 +36,31 @@
   }
 
   function morphChildren(old, fresh) {
+    const wants = [...fresh.childNodes];
+    const keys = new Set(wants.map(keyOf));
+    // What is gone goes first, so that what stays need not be moved: it would lose the focus.
+    for (const node of [...old.childNodes]) if (keyOf(node) && !keys.has(keyOf(node))) node.remove();
     const keyed = new Map([...old.childNodes].filter(keyOf).map((node) => [keyOf(node), node]));
     let next = old.firstChild;
-    for (const wanted of [...fresh.childNodes]) {
+    for (const wanted of wants) {
       const key = keyOf(wanted);
-      let found = key ? keyed.get(key) : next;
+      // Blanks between elements come and go with what is between them.
+      while (next && isBlank(next) && !isBlank(wanted)) {
+        const blank = next;
+        next = next.nextSibling;
+        blank.remove();
+      }
+      let found = key ? keyed.get(key) : alikeFrom(next, wanted);
       if (found && (!isAlike(found, wanted) || found.parentNode !== old)) found = null;
+      while (!key && found && next !== found) { // what stood before it, as a banner, has gone
+        const gone = next;
+        next = next.nextSibling;
+        if (!keyOf(gone)) gone.remove();
+      }
       if (found) {
-        if (found !== next) old.insertBefore(found, next); else next = next.nextSibling;
+        if (found === next) next = next.nextSibling;
+        else if (old.moveBefore) old.moveBefore(found, next);
+        else old.insertBefore(found, next);
         morph(found, wanted);
       } else {
         old.insertBefore(document.importNode(wanted, true), next);
@@ -72,18 +99,22 @@
   function stream() {
     if (!window.EventSource) return poll();
     source = new EventSource(location.href);
+    silence = setTimeout(giveUp, SILENT);
     source.addEventListener("main", (event) => {
+      clearTimeout(silence);
       failures = 0;
       say("Live", false);
       show(parse(event.data).body);
     });
     source.addEventListener("error", () => {
       failures += 1;
-      if (failures < FAILURES && source.readyState !== EventSource.CLOSED) return;
-      source.close();
-      source = null;
-      poll();
+      if (failures >= FAILURES || source.readyState === EventSource.CLOSED) giveUp();
     });
+  }
+
+  function giveUp() {
+    stop();
+    poll();
   }
 
   async function poll() {
@@ -103,6 +134,7 @@
     source?.close();
     source = null;
     clearTimeout(timer);
+    clearTimeout(silence);
   }
 
   function start() {
@@ -146,7 +178,16 @@
     }
   });
 
-  if (!alive || document.querySelector("form.confirm")) return;
+  // A box of a table's head checks all below it.
+  document.documentElement.classList.add("scripted");
+  document.addEventListener("change", ({ target }) => {
+    if (!target.classList.contains("all")) return;
+    for (const box of target.closest("table").querySelectorAll("tbody input[type='checkbox']")) box.checked = target.checked;
+  });
+
+  document.querySelector(".places [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+  if (!alive) return;
   button.addEventListener("click", () => {
     paused = !paused;
     say(paused ? "Paused" : "Live", false);
