@@ -105,10 +105,11 @@ class Looks(ABC):
         return await self._looking().count_batches(tenant_name(tenant))
 
     async def get_queues(self) -> list[QueueInfo]:
-        """All queues that hold something, and those served here."""
+        """All queues that hold something, or are paused, and those served here."""
         looking = self._looking()
         found = {name async for page in looking.queue_names() for name in page}
-        names = sorted(found | set(self.settings.queues))
+        paused = {pause.queue for pause in await looking.pauses() if pause.queue is not None}
+        names = sorted(found | paused | set(self.settings.queues))
         pages = [names[first : first + MOST_QUEUES] for first in range(0, len(names), MOST_QUEUES)]
         return [queue for page in pages for queue in await looking.queues(page)]
 

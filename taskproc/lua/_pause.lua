@@ -34,9 +34,19 @@ local function park(queue, tenant)
   redis.call('ZREM', PARKED, ':' .. tenant .. ':' .. queue)
 end
 
+-- A worker of a version without lanes has taken the queue for empty, and forgotten what stands in this one.
+local function find_again(queue, tenant)
+  local most = is_fair(queue) and 0 or redis.call('LLEN', lane_key(queue, tenant))
+  if most > 0 then
+    redis.call('HINCRBY', queue_key(queue), '*', most)
+    redis.call('SADD', P .. ':queues', queue)
+  end
+  return most > 0
+end
+
 local function unpark(queue, tenant)
   redis.call('ZREM', PARKED, tenant .. ':' .. queue)
-  if redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) then
+  if redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) or find_again(queue, tenant) then
     take_turn(queue, tenant)
     wake(queue, 1)
     if not is_fair(queue) then

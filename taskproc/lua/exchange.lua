@@ -163,22 +163,27 @@ end
 
 -- What was set aside of tenants that are paused no more: it is older than all that stands in the queue's list.
 local function fetch_from_lanes(queue, want)
-  local unfinished = false
+  local unfinished, wanted, closed = false, want, 0
   local first = '(' .. string.format('%.0f', BEHIND)
   local open = redis.call('ZRANGEBYSCORE', queue_key(queue, 'turns'), '-inf', first, 'LIMIT', 0, MOST_LANES)
   for _, tenant in ipairs(open) do
-    if is_paused('tenant:' .. tenant) then
+    if redis.call('EXISTS', lane_key(queue, tenant)) == 0 then
+      forget_lane(queue, tenant) -- the last live task of the queue stood in another lane
+    elseif is_paused('tenant:' .. tenant) then
       park(queue, tenant)
+      closed = closed + 1
     elseif want > 0 and room > 0 then
       local more
       want, more = take_along(queue, want, lane_key(queue, tenant))
       unfinished = unfinished or more
       if redis.call('EXISTS', lane_key(queue, tenant)) == 0 then
         forget_lane(queue, tenant)
+        closed = closed + 1
       end
     end
   end
-  return want, unfinished or #open == MOST_LANES
+  local moved = closed > 0 or want < wanted -- else there are only suspects, which must not hold up the others
+  return want, unfinished or moved and #open == MOST_LANES
 end
 
 local function fetch_in_order(queue, want)
@@ -196,46 +201,73 @@ local function fetch_in_order(queue, want)
   return want, unfinished
 end
 
--- How many tasks are ready in a fair queue, but for those of tenants that are parked.
-local function count_in_turn(queue)
-  local all = tonumber(redis.call('HGET', queue_key(queue), '*')) or 0
-  if pausing then
+-- How many tasks tenants that are parked have in a fair queue: counted once, and again when one more is parked.
+local parked_tasks = {}
+local function count_parked(queue)
+  local tasks = parked_tasks[queue] or 0
+  if pausing and not parked_tasks[queue] then
     for _, tenant in ipairs(parked_in(queue)) do
-      all = all - (tonumber(redis.call('HGET', queue_key(queue), tenant)) or 0)
+      tasks = tasks + (tonumber(redis.call('HGET', queue_key(queue), tenant)) or 0)
     end
   end
-  return all
+  parked_tasks[queue] = tasks
+  return tasks
 end
 
--- The tenant whose turn it is, if there is one: paused ones that stand in front are parked, a bounded number of them.
-local function next_in_turn(queue)
-  for _ = 1, MOST_SKIPPED do
+-- How many tasks are ready in a fair queue, but for those of tenants that are parked.
+local function count_in_turn(queue)
+  return (tonumber(redis.call('HGET', queue_key(queue), '*')) or 0) - count_parked(queue)
+end
+
+-- The tenant whose turn it is, if there is one: paused ones that stand in front are parked. Also returns how many, and
+-- whether, being the most, there may be one behind them.
+local function next_in_turn(queue, most)
+  for parked = 0, most - 1 do
     local tenant = redis.call('ZRANGE', queue_key(queue, 'turns'), 0, 0)[1]
     if not pausing or not tenant or not is_paused('tenant:' .. tenant) then
-      return tenant
+      return tenant, parked, false
     elseif is_parked(queue, tenant) then
-      return nil
+      return nil, parked, false
     end
     park(queue, tenant)
+    parked_tasks[queue] = nil
   end
+  return nil, most, true
+end
+
+-- Takes tombstones off the head of a list, many at a time, so that a canceled backlog holds up nobody else.
+local MOST_TOMBSTONES = 200
+local function pass_tombstones(list)
+  local ids, count_here = redis.call('LRANGE', list, 0, MOST_TOMBSTONES - 1), 0
+  while ids[count_here + 1] and read_task(ids[count_here + 1], 's')[1] ~= 'r' do
+    count_here = count_here + 1
+  end
+  if count_here > 0 then
+    redis.call('LPOP', list, count_here)
+  end
+  return count_here
 end
 
 -- One of each tenant in turn, until there are none but suspects. A tenant whose task was canceled keeps its turn.
 local function fetch_in_turn(queue, want)
   local looked, suspects, waiting = 0, {}, 0
   while want > 0 and room > 0 and looked < MOST_SKIPPED do
-    local tenant = next_in_turn(queue)
+    local tenant, parked, unfinished = next_in_turn(queue, MOST_SKIPPED - looked)
+    looked = looked + parked
     if not tenant then
       if redis.call('EXISTS', queue_key(queue, 'turns')) == 0 then
         empty_queue(queue)
       end
-      return want, false
+      return want, unfinished
     end
     local seen_now, leased, passed = take(queue, tenant, 1, ready_key(queue, tenant))
     if seen_now == 0 then
       uncount_ready(queue, tenant, redis.call('HGET', queue_key(queue), tenant) or 0)
     elseif (leased > 0 or passed) and redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) then
       take_turn(queue, tenant)
+    end
+    if seen_now > leased and not passed then
+      looked = looked + math.floor(pass_tombstones(ready_key(queue, tenant)) / 10) -- each costs less than a fetch
     end
     if passed then
       waiting = waiting + (suspects[passed] and 0 or 1)

@@ -18,7 +18,7 @@ local function is_as_asked()
 end
 
 local function pause()
-  local since = redis.call('HGET', about, 'since') or now
+  local since = is_paused(arg.what) and redis.call('HGET', about, 'since') or now
   local ends = arg['for'] and now + arg['for'] or arg['until'] or ENDLESS
   redis.call('HSET', about, 'since', since, 'reason', arg.reason, 'by', arg.by)
   redis.call('ZADD', KEYS[2], ends, arg.what)

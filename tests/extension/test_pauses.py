@@ -267,3 +267,13 @@ async def test_acts_are_listed(settings: MakeSettings) -> None:
         assert first.at <= second.at
         assert await tasks.get_audit(1, 1) == [first]
         assert await tasks.get_audit(2) == await tasks.get_audit(0, 0) == []
+
+
+async def test_paused_queue_is_listed_though_empty(settings: MakeSettings) -> None:
+    """Before a deployment, say: whoever looks must see that nothing will run there."""
+    async with TaskProcessor(settings()) as tasks:
+        await tasks.pause(queue="later", reason="upkeep")
+        shown = [(queue.name, queue.paused) for queue in await tasks.get_queues()]
+        assert shown == [("default", False), ("later", True)]
+        await tasks.resume(queue="later")
+        assert [queue.name for queue in await tasks.get_queues()] == ["default"]

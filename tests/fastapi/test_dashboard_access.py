@@ -152,7 +152,7 @@ def decisions(things: Things) -> dict[str, tuple[dict[str, Any], tuple[int, int]
         "GET /task": (task, NOT_HIS),
         "GET /dead": ({"queue": "default"}, EVERYBODY),
         "GET /schedules": ({"tenant": "acme"}, EVERYBODY),
-        "GET /workers": ({}, EVERYBODY),
+        "GET /workers": ({}, NOT_FOR_ONE_TENANT),
         "GET /tenants": ({}, EVERYBODY),
         "GET /redis": ({}, NOT_FOR_ONE_TENANT),
         "GET /audit": ({}, EVERYBODY),

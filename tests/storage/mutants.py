@@ -18,8 +18,8 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     "a tenant stays in the ring without tasks": ("    redis.call('ZREM', queue_key(queue, 'turns'), tenant)\n", ""),
     "a canceled task costs its tenant the turn": ("elseif (leased > 0 or passed) and ", "elseif "),
     "a tenant is not moved behind the others": (
-        "      take_turn(queue, tenant)\n    end\n    if passed",
-        "    end\n    if passed",
+        "      take_turn(queue, tenant)\n    end\n    if seen_now",
+        "    end\n    if seen_now",
     ),
     "the lease of a dead worker stays": ("  redis.call('ZREM', queue_key(task[3], 'leased'), id)\n", ""),
     "a task stays in the set of a dead worker": (
@@ -68,13 +68,13 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
         "if is_pausing() and redis.call('ZSCORE', queue_key(queue, 'turns'), tenant) then",
         "if false then",
     ),
-    "an empty lane stays listed": ("        forget_lane(queue, tenant)\n      end\n    end", "      end\n    end"),
+    "an empty lane stays listed": ("        forget_lane(queue, tenant)\n        closed", "        closed"),
     "a lane of tombstones outlives its queue": (
         ", 0, 9999)) do\n      forget_lane(queue, tenant)\n",
         ", 0, 9999)) do\n",
     ),
     "a queue is empty though something is set aside": ("if not has_lanes and", "if"),
-    "a fetch comes again and again for what is parked": ("all = all - (", "all = all - 0 * ("),
+    "a fetch comes again and again for what is parked": ("tasks = tasks + (", "tasks = tasks + 0 * ("),
     "meta says that something is paused for ever": ("    redis.call('HDEL', KEYS[1], 'pauses')\n", ""),
     "a drained worker is served": ("  elseif worker[3] then", "  elseif false then"),
     "a task of a canceled batch is handed out": (

@@ -115,7 +115,7 @@ class Protocol(Serving):
 
     def pause(self, what: str, *, paused: bool, length: int | None) -> None:
         if paused:
-            since = self.pauses[what][0] if what in self.pauses else self.now
+            since = self.pauses[what][0] if self.is_paused(what) else self.now
             self.pauses[what] = (since, ENDLESS if length is None else self.now + length)
         elif what in self.pauses:
             self.end_pause(what)

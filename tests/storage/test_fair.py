@@ -92,3 +92,16 @@ def test_many_tenants_are_served_in_turn(store: Store) -> None:
     store.start_worker()
     served = _fetch(store, 2_000)
     assert served == [f"{number}-{turn}" for turn in (1, 2) for number in range(1_000)]
+
+
+def test_tombstones_hold_up_nobody(store: Store) -> None:
+    """A tenant's canceled backlog is passed over in few looks, however long it is; what comes after it is in order."""
+    store.add_batch("b1", [new_task(queue=FAIR, tenant="a")] * 5_000)
+    store.add("a1", "a2", queue=FAIR, tenant="a")
+    store.add("b1x", queue=FAIR, tenant="b")
+    done(store.storage.cancel_batch("b1"))
+    store.walk("b1")
+    store.start_worker()
+    fetched = [one.id for one in store.fetch(slots=3, queues=(FAIR,))]
+    assert fetched == ["a1", "b1x", "a2"]
+    assert store.length(FAIR) == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.storage.store import TIMEOUT, Store, done, new_chunk, new_task
+from tests.storage.store import Store, done, new_chunk, new_task
 
 FAIR = "jobs[fair]"
 ENDLESS = 1e15
@@ -158,6 +158,14 @@ def test_pausing_twice_replaces_what_is_said(store: Store) -> None:
     assert _left_of_pauses(store) == set()
 
 
+def test_pause_after_one_that_is_over_begins_anew(store: Store) -> None:
+    """Though nobody has ended it yet."""
+    _pause(store, length=1_000)
+    store.later(5_000)
+    _pause(store)
+    assert store.dump()["pause:tenant:acme"]["since"] == str(store.now)
+
+
 def test_repeated_and_late_pauses_do_nothing(store: Store) -> None:
     """A copy of a request that comes after the next change, and a reply that is lost."""
     late = {"what": "tenant:acme", "paused": True, "change": 0, "reason": "", "by": ""}
@@ -277,26 +285,6 @@ def test_same_id_enqueued_again(store: Store) -> None:
     fetched = store.fetch()
     assert sorted(one.id for one in fetched) == ["a1", "a2"]
     assert store.length() == 0
-
-
-def test_suspects_of_others_wait_while_tenants_are_parked(store: Store) -> None:
-    """A worker that may have none of what is left is not told to look again at once."""
-    store.add("a1", "a2", queue=FAIR)
-    store.add("b1", "b2", queue=FAIR, tenant="bolt")
-    _pause(store)
-    for worker in ("w1", "w2"):
-        store.start_worker(worker)
-        store.fetch(worker, queues=(FAIR,))
-        store.later(TIMEOUT)
-        store.reap()
-        store.start_worker("w9")
-        store.let_live(TIMEOUT, "w9")
-        while store.reap()[0]:
-            pass
-    store.start_worker("w3")
-    reply = store.exchange("w3", queues=(FAIR,))
-    assert (len(reply.fetched), reply.more) == (1, False)
-    _resume(store)
 
 
 def test_very_many_queues_of_a_tenant_are_resumed_in_steps(store: Store) -> None:
