@@ -5,7 +5,7 @@ Importing this package gives every FastAPI app `add_task_processor()`, `add_task
 declared, for type checkers.
 """
 
-import taskproc_fastapi.installed  # noqa: F401 - first, for its message
+import taskproc_fastapi.installed  # noqa: F401  # pyright: ignore[reportUnusedImport] - first, for its message
 from taskproc_fastapi.container import container_scopes
 from taskproc_fastapi.dashboard import DashboardRights, add_task_processor_dashboard
 from taskproc_fastapi.depends import OpenScope, Tasks, TaskScope, get_task_processor, task_scope
