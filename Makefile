@@ -25,8 +25,8 @@ CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 .PHONY: help setup run test test-acl soak audit check fmt lua-lint bench bench-peers screenshots docs docs-serve clean
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Settings: PYTHON=python3.12 (for the first setup)  PORT=8000 (run)  ARGS='-k batch -x' (test)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Settings: PYTHON=python3.12 (for the first setup)  PORT=8000 (run, docs-serve)  ARGS='-k batch -x' (test)"
 	@echo "  of soak: SECONDS=3600 in all  MODE=durable|rewinds|failover, one alone  SEED=7 to repeat one"
 	@echo "           SOAK_OLD=v0.1.0, a git revision that every second process runs instead of this one"
 
@@ -76,7 +76,7 @@ screenshots: $(INSTALLED) ## make the pictures of the dashboard in docs/images a
 docs: $(DOCS_INSTALLED) ## build the documentation site into build/site; every warning is an error
 	$(MKDOCS) build --strict
 
-docs-serve: $(DOCS_INSTALLED) ## show it at http://127.0.0.1:$(PORT) while it is written
+docs-serve: $(DOCS_INSTALLED) ## show it while it is written, at http://127.0.0.1:8000, or the port that PORT says
 	$(MKDOCS) serve --dev-addr 127.0.0.1:$(PORT)
 
 clean: ## remove what was built and cached; .venv stays

@@ -136,10 +136,15 @@ async def _about_rights(settings: TaskProcessorSettings, storage: Storage) -> li
 
 async def _about_workers(looking: Looking) -> AsyncIterator[Finding]:
     if await looking.is_paused():
-        yield Finding("warning", "queues", "everything is paused", "resume() goes on")
+        yield Finding("warning", "queues", "everything is paused", "resume it, and tasks are handed out again")
     workers, alive = await _workers(looking)
-    if alive:
-        yield Finding("ok", "workers", f"workers that run: {len(alive)}")
+    draining = sum(worker.draining for worker in alive)
+    if alive and draining == len(alive):
+        remedy = "let one go on, or start another"
+        yield Finding("warning", "workers", f"workers that run: {draining}, and all are draining", remedy)
+    elif alive:
+        of_which = f", and {draining} of them {'is' if draining == 1 else 'are'} draining" if draining else ""
+        yield Finding("ok", "workers", f"workers that run: {len(alive)}{of_which}")
     else:
         remedy = "start one: taskproc worker myapp:app, or add_task_processor_executor()"
         yield Finding("warning", "workers", "no worker runs", remedy)
@@ -159,27 +164,43 @@ async def _workers(looking: Looking) -> tuple[list[WorkerInfo], list[WorkerInfo]
 
 async def _about_queues(looking: Looking) -> AsyncIterator[Finding]:
     queues, (_, alive) = await _queues(looking), await _workers(looking)
-    served = {queue for worker in alive for queue in worker.queues}
-    unserved = [queue for queue in queues if queue.name not in served and queue.length + queue.delayed]
-    for queue in unserved[:MOST_TOLD]:
-        remedy = f"let a worker serve it: queues=[…, {queue.name!r}]"
-        waiting = _some(queue.length + queue.delayed, "task waits", "tasks wait")
-        yield Finding("warning", "queues", f"no worker serves queue {queue.name!r}, where {waiting}", remedy)
-    if (more := len(unserved) - MOST_TOLD) > 0:
-        what = f"no worker serves {more} more queues, where tasks wait"
-        yield Finding("warning", "queues", what, "name them in the queues of a worker")
+    for finding in _standing(queues, alive):
+        yield finding
     dead = [queue for queue in queues if queue.deadletter]
     for queue in dead[:MOST_TOLD]:
-        remedy = "look at get_dead_tasks, then retry_dead_tasks or discard_dead_tasks"
+        remedy = "look why they died, then retry or discard them"
         what = f"queue {queue.name!r} has {_some(queue.deadletter, 'dead task', 'dead tasks')}"
         yield Finding("advice", "queues", what, remedy)
     if (more := len(dead) - MOST_TOLD) > 0:
-        yield Finding("advice", "queues", f"{more} more queues have dead tasks", "look at get_queues")
+        yield Finding("advice", "queues", f"{more} more queues have dead tasks", "look at the list of queues")
     if len(queues) == MOST_QUEUES:
         remedy = "queues are meant to be few: name tenants instead, as in on('mail[fair]', tenant=…)"
         yield Finding(
             "advice", "queues", f"there are {MOST_QUEUES} queues or more, and only these are looked at", remedy
         )
+
+
+def _standing(queues: Sequence[QueueInfo], alive: Sequence[WorkerInfo]) -> Iterator[Finding]:
+    """Those where tasks wait that no worker will fetch."""
+    waiting = [queue for queue in queues if queue.length + queue.delayed]
+    served = {queue for worker in alive for queue in worker.queues}
+    fetched = {queue for worker in alive if not worker.draining for queue in worker.queues}
+    unserved = [queue for queue in waiting if queue.name not in served]
+    yield from _told(unserved, "no worker serves {}", "let a worker serve it, by its `queues`")
+    drained = [queue for queue in waiting if queue.name in served - fetched]
+    yield from _told(drained, "only draining workers serve {}", "let one go on, or start another")
+    paused = [queue for queue in waiting if queue.paused]
+    yield from _told(paused, "a pause holds up {}", "resume the queue")
+
+
+def _told(queues: Sequence[QueueInfo], what: str, remedy: str) -> Iterator[Finding]:
+    """The first by name, and how many more there are."""
+    for queue in queues[:MOST_TOLD]:
+        waiting = _some(queue.length + queue.delayed, "task waits", "tasks wait")
+        yield Finding("warning", "queues", f"{what.format(f'queue {queue.name!r}')}, where {waiting}", remedy)
+    if (more := len(queues) - MOST_TOLD) > 0:
+        said = what.format(_some(more, "more queue", "more queues"))
+        yield Finding("warning", "queues", f"{said}, where tasks wait", remedy)
 
 
 async def _queues(looking: Looking) -> list[QueueInfo]:

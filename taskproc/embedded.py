@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Generator
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 from taskproc import embedded_server as server
 from taskproc.errors import ConfigurationError
 
-__all__ = ["Embedded", "start"]
+__all__ = ["Embedded", "directory", "runs", "start"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,16 +44,44 @@ def start(url: str) -> Embedded:
     Blocks until the server answers: tenths of a second, at most 10 s, or longer only while it loads its data.
     Raises ConfigurationError if there can be no server, saying why. Each call counts as a user of its own.
     """
+    _check_platform(url)
+    binary = _binary(url)
+    with _usable(url):
+        path = directory(url)
+        _create(path)
+        return Embedded(path, binary)
+
+
+def runs(url: str) -> bool:
+    """Whether the server at that address has users now, or is just being started by one. Starts and creates nothing.
+
+    Raises ConfigurationError where there can be none.
+    """
+    _check_platform(url)
+    with _usable(url):
+        path = directory(url)
+        if not (path / server.SUPERVISOR_LOCK).exists():
+            return False
+        with contextlib.closing(_Lock(path / server.USERS_LOCK)) as users:
+            if not users.try_lock(exclusive=False):
+                return False  # its last user has gone: it is about to end
+            with contextlib.closing(_Lock(path / server.SUPERVISOR_LOCK)) as supervisor:
+                return not supervisor.try_lock(exclusive=False)
+
+
+def _check_platform(url: str) -> None:
     if sys.platform == "win32":
         raise ConfigurationError(
             f"redis={url!r}: the embedded server needs Linux or macOS; on Windows name a server, "
             "for example redis='redis://localhost:6379/0' with Valkey in WSL or a container"
         )
-    binary = _binary(url)
+
+
+@contextlib.contextmanager
+def _usable(url: str) -> Generator[None]:
+    """What is wrong with the directory is said to the user."""
     try:
-        path = _directory(url)
-        _create(path)
-        return Embedded(path, binary)
+        yield
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"redis={url!r}: the embedded server cannot use its directory ({error}): "
@@ -194,7 +223,8 @@ if sys.platform != "win32":
     os.register_at_fork(before=_Lock.guard.acquire, after_in_parent=_Lock.guard.release, after_in_child=_Lock.forget)
 
 
-def _directory(url: str) -> Path:
+def directory(url: str) -> Path:
+    """The absolute path of the directory that an address names. ConfigurationError if it names none."""
     if url == "embedded":
         return Path(DEFAULT_DIRECTORY).resolve()
     parts = urlsplit(url)

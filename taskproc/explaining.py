@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from taskproc.looking import FURTHEST
-from taskproc.models import PauseInfo, TaskInfo
+from taskproc.models import BatchInfo, BatchState, PauseInfo, TaskInfo, WorkerInfo
 from taskproc.names import is_fair
 
 if TYPE_CHECKING:
@@ -14,25 +15,103 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
+AWAITED = {"success": "success", "failed": "failure", "canceled": "cancellation", "complete": "end"}
+STATES: dict[BatchState, str] = {
+    "running": "is running",
+    "canceling": "is being canceled",
+    "done": "has succeeded",
+    "failed": "has failed",
+    "canceled": "was canceled",
+}
+
 
 async def explain(looking: Looking, task_id: str, tenant: str | None = None) -> str:
     """Where the task is, and what it waits for; to a tenant nothing is said of others."""
     found = [task for task in await looking.tasks([task_id]) if tenant in (None, task.tenant)]
     if not found:
-        return "There is no such task: it has ended, was canceled or discarded, or never was."
+        return await _no_task(looking, task_id, tenant)
     task = found[0]
     match task.state:
         case "ready":
             place = await _ready(looking, task, tenant)
             return f"{place}{await _unknown(looking, task)}{await _obstacles(looking, task, tenant)}"
         case "leased":
-            return f"Its attempt {task.attempt} runs on worker {task.worker}, whose lease ends at {task.lease_ends}."
+            return await _leased(looking, task)
         case "delayed":
             return f"{await _delayed(looking, task)}{await _obstacles(looking, task, tenant)}"
         case "dead":
-            return f"It is dead since {task.died_at}: {task.error_type}: {task.error_message}. Retry or discard it."
+            error = f"{task.error_type}: {task.error_message}"
+            return f"It is dead since {_instant(task.died_at)}: {error}. Retry or discard it."
         case "held":
-            return f"It is a continuation, and waits for the end of batch {task.batch_id}."
+            return await _held(looking, task)
+
+
+def _instant(at: datetime | None) -> str:
+    return "an unknown instant" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+async def _no_task(looking: Looking, id_: str, tenant: str | None) -> str:
+    batch = await looking.batch(id_)
+    if batch is None or tenant not in (None, batch.tenant):
+        return "There is no such task: it has ended, was canceled or discarded, or never was."
+    return f"That is the id of a batch: it {STATES[batch.state]}, {_progress(batch)}."
+
+
+def _progress(batch: BatchInfo) -> str:
+    others = ((batch.failed, "failed"), (batch.canceled, "canceled"))
+    counted = "".join(f", {count} {what}" for count, what in others if count)
+    return f"{batch.done} of {batch.total} done{counted}"
+
+
+# One that runs
+
+
+async def _leased(looking: Looking, task: TaskInfo) -> str:
+    """Whether its worker lives, too."""
+    workers = await looking.workers()
+    alive = await _alive(looking, workers)
+    dead = [worker for worker in workers if worker.id == task.worker and worker not in alive]
+    if not dead:
+        return (
+            f"Its attempt {task.attempt} runs on worker {task.worker}, whose lease ends at {_instant(task.lease_ends)}."
+        )
+    since = _instant(dead[0].seen or dead[0].since)
+    began = f"Its attempt {task.attempt} began on worker {task.worker}, which has shown no sign of life since {since}"
+    if alive:
+        return f"{began}: it goes back to its queue within seconds."
+    return f"{began}, and no worker runs that could take it back: start one."
+
+
+async def _alive(looking: Looking, workers: list[WorkerInfo]) -> list[WorkerInfo]:
+    """Those that do not count as dead."""
+    now = await looking.now()
+    return [worker for worker in workers if worker.alive_until.timestamp() * 1000 > now]
+
+
+# One that waits for its batch
+
+
+async def _held(looking: Looking, task: TaskInfo) -> str:
+    awaited = AWAITED.get(task.awaits or "", "end")
+    waits = f"It waits for the {awaited} of batch {task.batch_id}"
+    batch = await looking.batch(task.batch_id or "")
+    if batch is None:
+        return f"{waits}, which is gone: cancel this task."
+    state = f"{waits}, which {STATES[batch.state]}"
+    match batch.state:
+        case "running":
+            return f"{state}: {_progress(batch)}."
+        case "canceling" if task.awaits in ("success", "failed"):
+            return f"{state}: it will not run."
+        case "failed" if task.awaits == "success":
+            return f"{state}: retry its dead tasks, or cancel this task."
+        case "done" | "failed":
+            return f"{state}: cancel this task, unless more is to be appended to the batch."
+        case _:
+            return f"{state}."
+
+
+# One that waits for a worker
 
 
 async def _ready(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
@@ -48,23 +127,40 @@ async def _ready(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
 
 async def _delayed(looking: Looking, task: TaskInfo) -> str:
     why = " After a failed attempt it waits." if task.attempt > 1 else ""
-    return f"It is delayed until {task.due_at}.{await _unknown(looking, task) or why}"
+    return f"It is delayed until {_instant(task.due_at)}.{await _unknown(looking, task) or why}"
 
 
 async def _unknown(looking: Looking, task: TaskInfo) -> str:
     since = await looking.unknown_since(task)
-    return "" if since is None else f" No worker that fetched it since {since} knows {task.call or task.topic}."
+    if since is None:
+        return ""
+    return f" No worker that fetched it since {_instant(since)} knows {task.call or task.topic}."
 
 
 async def _obstacles(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
+    workers = await looking.workers()
+    alive = await _alive(looking, workers)
+    serving = [worker for worker in workers if task.queue in worker.queues]
     paused = await _pauses(looking, task, tenant)
-    serving = [worker for worker in await looking.workers() if task.queue in worker.queues]
-    if not serving:
-        return f"{paused} No worker serves queue {task.queue}: add it to the `queues` of one."
-    slots, running = sum(worker.max_workers for worker in serving), sum(worker.running for worker in serving)
+    return f"{paused}{_hindrance(task.queue, serving, [worker for worker in serving if worker in alive])}"
+
+
+def _hindrance(queue: str, known: list[WorkerInfo], alive: list[WorkerInfo]) -> str:
+    """What keeps the workers that serve the queue from fetching."""
+    if not known:
+        return f" No worker serves queue {queue}: add it to the `queues` of one."
+    if not alive:
+        seen = max(worker.seen or worker.since for worker in known)
+        return f" No worker that serves queue {queue} has shown a sign of life since {_instant(seen)}: start one."
+    fetching = [worker for worker in alive if not worker.draining]
+    if not fetching:
+        return " All workers that serve it are draining: let one go on, or start another."
+    slots, running = sum(worker.max_workers for worker in fetching), sum(worker.running for worker in fetching)
     if running < slots:
-        return paused
-    return f"{paused} Its workers have no free slot: they run {_counted(running, 'task')}."
+        return ""
+    draining = len(alive) - len(fetching)
+    more = f"; {draining} more that {'serves it is' if draining == 1 else 'serve it are'} draining" if draining else ""
+    return f" Its workers have no free slot: they run {_counted(running, 'task')}{more}."
 
 
 async def _pauses(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
@@ -76,13 +172,13 @@ async def _pauses(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
 
 
 def _said(pause: PauseInfo) -> str:
-    what, act = "Everything", "resume()"
+    what, act = "Everything", "resume it"
     if pause.queue is not None:
-        what, act = f"Queue {pause.queue}", f"resume(queue={pause.queue!r})"
+        what, act = f"Queue {pause.queue}", "resume the queue"
     if pause.tenant is not None:
-        what, act = f"Tenant {pause.tenant}", f"resume(tenant={pause.tenant!r})"
+        what, act = f"Tenant {pause.tenant}", "resume the tenant"
     by = f" by {pause.by}" if pause.by else ""
-    until = f" until {pause.until}" if pause.until else ""
+    until = f" until {_instant(pause.until)}" if pause.until else ""
     reason = f" ({pause.reason})" if pause.reason else ""
     return f"{what} is paused{by}{until}{reason}: {act}."
 

@@ -94,6 +94,8 @@ class TaskInfo:
     started_at: datetime | None = None
     """When that fetched it."""
     lease_ends: datetime | None = None
+    awaits: str | None = None
+    """Of a continuation: the end of its batch that starts it, success, failed, canceled or complete (any)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,9 +85,8 @@ def _batch_state(cancel: bytes | None, end: bytes | None, failed: int) -> BatchS
 
 
 def task_info(id_: str, row: list[Any]) -> TaskInfo:
-    state, queue, tenant, call, topic, retries, failures, enqueued, died, *error, token, _unknown, length, began, at = (
-        row
-    )
+    state, queue, tenant, call, topic, retries, failures, enqueued, died, *more = row
+    *error, token, _unknown, length, began, awaits, at = more
     failed, allowed, shown = number(failures), number(retries), STATES[state]
     attempt = max(failed if shown == "dead" else failed + 1, 1)
     kind, message, trace = (None if part is None else text(part) for part in error)
@@ -108,6 +107,7 @@ def task_info(id_: str, row: list[Any]) -> TaskInfo:
         error_type=kind,
         error_message=message,
         traceback=trace,
+        awaits=None if awaits is None else text(awaits),
         **(_lease(token, length, began, at) if shown == "leased" else {}),
     )
 

@@ -6,9 +6,9 @@ from importlib import import_module
 
 __all__: list[str] = []
 
-for needed in ("fastapi", "dependency_injector"):
-    try:
-        import_module(needed)
-    except ModuleNotFoundError as error:
-        said = f"taskproc_fastapi needs {error.name}, which is not installed: pip install 'taskproc[fastapi]'"
-        raise ModuleNotFoundError(said, name=error.name) from error
+try:
+    import_module("fastapi")
+    import_module("dependency_injector")
+except ModuleNotFoundError as error:
+    said = f"taskproc_fastapi needs {error.name}, which is not installed: pip install 'taskproc[fastapi]'"
+    raise ModuleNotFoundError(said, name=error.name) from error

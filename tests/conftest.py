@@ -29,6 +29,7 @@ def pytest_configure() -> None:
     """A developer's own settings have no part in the tests, and a busy machine is no reason to fail one."""
     for name in [name for name in os.environ if name.startswith("TASKPROC_") and not name.startswith("TASKPROC_TEST_")]:
         del os.environ[name]
+    os.environ.pop("COLUMNS", None)  # set where tests run at the same time: what is printed into a pipe is not wrapped
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
 

@@ -14,17 +14,36 @@ import typer
 from typer.core import TyperGroup
 
 from taskproc.cli.output import MISUSED, Output, tell
-from taskproc.cli.target import Target, told, user
+from taskproc.cli.target import Target, refuse_absent, told, user
 from taskproc.failure import visible
 from taskproc.processor import TaskProcessor
 
-__all__ = ["Desk", "Listing", "Skip", "Take", "Tenant", "Yes", "command", "group"]
+__all__ = [
+    "App",
+    "Desk",
+    "Json",
+    "Listing",
+    "Prefix",
+    "Redis",
+    "Retries",
+    "Skip",
+    "Take",
+    "Tenant",
+    "Yes",
+    "command",
+    "group",
+]
 
 P = ParamSpec("P")
 
 Tenant = Annotated[str | None, typer.Option(help="Of this tenant only")]
 Skip = Annotated[int, typer.Option(min=0, help="How many to leave out")]
 Take = Annotated[int, typer.Option(min=1, max=1000, help="How many to show")]
+App = Annotated[str | None, typer.Option(help="Take the settings of this app or processor: module:name")]
+Redis = Annotated[str | None, typer.Option(help="Where Redis is, if not where TASKPROC_REDIS says")]
+Prefix = Annotated[str | None, typer.Option(help="In front of all keys, if not TASKPROC_PREFIX")]
+Json = Annotated[bool, typer.Option("--json", help="For programs")]
+Retries = Annotated[int | None, typer.Option(min=1, help="Failures allowed, instead of as many as before")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")]
 
 
@@ -98,16 +117,17 @@ def command(of: typer.Typer, name: str, *, panel: str | None = None) -> Callable
 class _Shared:
     """The options that each of these commands has."""
 
-    app: Annotated[str | None, typer.Option(help="Take the settings of this app or processor: module:name")] = None
-    redis: Annotated[str | None, typer.Option(help="Where Redis is, if not where TASKPROC_REDIS says")] = None
-    prefix: Annotated[str | None, typer.Option(help="In front of all keys, if not TASKPROC_PREFIX")] = None
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False
+    app: App = None
+    redis: Redis = None
+    prefix: Prefix = None
+    as_json: Json = False
 
 
 def _run(options: _Shared, function: Callable[..., Awaitable[None]], words: dict[str, Any]) -> None:
     target = Target(app=options.app, redis=options.redis, prefix=options.prefix)
 
     async def work(processor: TaskProcessor) -> None:
+        refuse_absent(processor.settings)
         async with processor:
             await function(Desk(processor=processor, out=Output(as_json=options.as_json)), **words)
 

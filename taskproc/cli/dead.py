@@ -8,8 +8,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from taskproc.cli.commands import Desk, Skip, Take, Tenant, Yes, command, group
+from taskproc.cli.commands import Desk, Retries, Skip, Take, Tenant, Yes, command, group
 from taskproc.cli.output import Column, flat, tell
+from taskproc.cli.queues import is_known
 from taskproc.cli.rows import error_of, tasks_of
 from taskproc.cli.words import ago, cell, count, noun
 from taskproc.models import DeadGroup, TaskInfo
@@ -66,7 +67,7 @@ async def retry_dead(
     *,
     like: Like = None,
     most: Count = None,
-    retries: Annotated[int | None, typer.Option(min=1, help="Failures allowed, instead of as many as before")] = None,
+    retries: Retries = None,
     tenant: Tenant = None,
 ) -> None:
     """Lets dead tasks run again: all of a queue, or those that are named."""
@@ -75,7 +76,7 @@ async def retry_dead(
     if number:
         await desk.note("retry-dead", f"queue {queue}", tenant=tenant, detail=_detail(number, ids))
     said = f"{noun(number, 'task')} of queue {queue} will run again."
-    desk.out.did("retried", number, said, otherwise="" if ids is None else _none(queue))
+    desk.out.did("retried", number, said, otherwise="" if number else await _none(desk.processor, queue, ids, tenant))
 
 
 @command(dead, "discard")
@@ -97,7 +98,7 @@ async def discard_dead(
     if number:
         await desk.note("discard-dead", f"queue {queue}", tenant=tenant, detail=_detail(number, ids))
     said = f"Discarded {noun(number, 'dead task')} of queue {queue}."
-    desk.out.did("discarded", number, said, otherwise="" if ids is None else _none(queue))
+    desk.out.did("discarded", number, said, otherwise="" if number else await _none(desk.processor, queue, ids, tenant))
 
 
 def _groups(found: list[tuple[str, DeadGroup]]) -> Table:
@@ -141,5 +142,10 @@ def _detail(number: int, ids: list[str] | None) -> str:
     return f"{noun(number, 'task')}{named}"
 
 
-def _none(queue: str) -> str:
-    return f"none of these is a dead task of queue {queue}"
+async def _none(tasks: TaskProcessor, queue: str, ids: list[str] | None, tenant: str | None) -> str:
+    """Why nothing was done."""
+    if not await is_known(tasks, queue):
+        return f"there is no queue {queue}: `taskproc queues` lists those that there are"
+    if ids is not None:
+        return f"none of these is a dead task of queue {queue}"
+    return f"no task of queue {queue}{'' if tenant is None else f' and tenant {tenant}'} is dead"

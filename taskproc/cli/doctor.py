@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from taskproc.cli.serving import load, processor_of
+from taskproc.cli.commands import App, Json, Prefix, Redis
+from taskproc.cli.output import MISUSED, Output, tell
+from taskproc.cli.target import Target, refuse_absent, wrong_settings
 from taskproc.doctor import Finding, Level, worst
 from taskproc.errors import TaskProcessorError
 from taskproc.failure import message_of, visible
@@ -31,45 +28,57 @@ COLOURS: dict[Level, str] = {"ok": "green", "advice": "blue", "warning": "yellow
 
 
 def doctor(
-    target: Annotated[str, typer.Argument(help="The FastAPI app, or TaskProcessor: module:name, as in myapp:app")],
+    target: Annotated[
+        str | None, typer.Argument(help="As --app: the FastAPI app or TaskProcessor, module:name")
+    ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    app: App = None,
+    redis: Redis = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
 ) -> None:
     """Looks for what will lose or hold up tasks. Ends with 1 when there is a warning, with 2 when there is an error."""
-    sys.path.insert(0, str(Path.cwd()))
-    findings = _findings(target)
+    if target is not None and app is not None:
+        tell("name the app once: as TARGET, or with --app")
+        raise typer.Exit(MISUSED)
+    findings = _findings(Target(app=app or target, redis=redis, prefix=prefix))
+    out = Output(as_json=as_json)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        out.json(findings)
     else:
-        _show(findings)
+        out.print(_shown(findings))
     raise typer.Exit(EXIT_CODES[worst(findings)])
 
 
-def _findings(target: str) -> list[Finding]:
+def _findings(target: Target) -> list[Finding]:
     """What there is to say, with the settings of the target, which is not started; that there is none, too."""
     try:
-        settings = processor_of(load(target)).settings
-    except (TaskProcessorError, ValidationError) as error:
+        settings = target.processor().settings
+    except ValidationError as error:
+        return [Finding("error", "target", wrong_settings(error))]
+    except TaskProcessorError as error:
         return [Finding("error", "target", message_of(error))]
     except Exception as error:  # noqa: BLE001 - of the app's own code, whose author wants to see where
         traceback.print_exc()
-        return [Finding("error", "target", f"{target} cannot be imported: {type(error).__name__}: {message_of(error)}")]
+        said = f"{target.app} cannot be imported: {type(error).__name__}: {message_of(error)}"
+        return [Finding("error", "target", said)]
     return asyncio.run(_examined(settings))
 
 
 async def _examined(settings: TaskProcessorSettings) -> list[Finding]:
     try:
+        refuse_absent(settings)
         async with TaskProcessor(settings) as processor:
             return await processor.examine()
     except TaskProcessorError as error:
         return [Finding("error", "connection", message_of(error))]
 
 
-def _show(findings: Sequence[Finding]) -> None:
+def _shown(findings: Sequence[Finding]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in findings:
         what = Text(visible(finding.what))
         if finding.remedy:
             what.append(f"\n→ {visible(finding.remedy)}", style="dim")
         table.add_row(Text(finding.level, style=COLOURS[finding.level]), finding.about, what)
-    Console().print(table)
+    return table

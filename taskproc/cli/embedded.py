@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import shlex
-import sys
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import redis
 import typer
@@ -17,7 +15,7 @@ from rich.text import Text
 
 from taskproc.cli.live import ended_by_hand
 from taskproc.cli.output import Output, fields
-from taskproc.cli.target import told
+from taskproc.cli.target import at, told
 from taskproc.embedded import Embedded, start
 from taskproc.errors import ConfigurationError
 from taskproc.failure import message_of, visible
@@ -37,13 +35,13 @@ def run_embedded(
 ) -> None:
     """Runs the development server of a directory until Ctrl-C. Apps that name the same directory share it."""
     with told():
-        url = "embedded" if path is None else f"embedded://{quote(str(path.resolve()))}"
+        url = "embedded" if path is None else at(path.resolve())
         with closing(start(url)) as server:
             asyncio.run(_serve(server, port, Output(as_json=as_json)))
 
 
 async def _serve(server: Embedded, port: int | None, out: Output) -> None:
-    url = f"embedded://{quote(str(server.path))}"
+    url = at(server.path)
     if port is not None:
         _listen(server, port)
     try:
@@ -78,4 +76,3 @@ def _say(out: Output, server: Embedded, url: str, port: int | None) -> None:
                 ("", "Ctrl-C ends it."),
             )
         )
-    sys.stdout.flush()

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import typer
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -41,7 +40,7 @@ async def follow(desk: Desk, batch: str, tenant: str | None) -> None:
         by_hand = await ended_by_hand(_watch(desk, batch, tenant, last, lambda now: desk.out.print(_line(now))))
     else:
         with _bar(desk) as bar:
-            task = bar.add_task("", total=None, failed="")
+            task = bar.add_task("", total=None, counts="")
             by_hand = await ended_by_hand(_watch(desk, batch, tenant, last, lambda now: _move(bar, task, now)))
     if by_hand:
         tell(f"batch {batch} goes on")
@@ -70,8 +69,7 @@ def _bar(desk: Desk) -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]}", style="red", markup=False),
+        TextColumn("{task.fields[counts]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=desk.out.console,
@@ -79,15 +77,22 @@ def _bar(desk: Desk) -> Progress:
 
 
 def _move(bar: Progress, task: TaskID, now: BatchInfo) -> None:
-    failed = f"{count(now.failed)} failed" if now.failed else ""
-    bar.update(task, description=now.state, completed=now.total - now.remaining, total=now.total, failed=failed)
+    ended = now.total - now.remaining
+    bar.update(task, description=now.state, completed=ended, total=now.total, counts=_counts(now).plain)
 
 
 def _line(batch: BatchInfo) -> Text:
-    """`done  1,000 of 1,000 tasks  3 failed  2 min 5 s`."""
-    line = state_of(batch.state).append(
-        f"  {count(batch.total - batch.remaining)} of {noun(batch.total, 'task')}", "default"
-    )
-    if batch.failed:
-        line.append(f"  {count(batch.failed)} failed", "red")
+    """`done  1,000 of 1,000 tasks  2 min 5 s`."""
+    line = state_of(batch.state).append("  ", "default").append_text(_counts(batch))
     return line.append(f"  {took(batch)}", "dim")
+
+
+def _counts(batch: BatchInfo) -> Text:
+    """`1,000 of 1,000 tasks`, `997 of 1,000 done, 3 failed`."""
+    if batch.done == batch.total:
+        return Text(f"{count(batch.done)} of {noun(batch.total, 'task')}")
+    said = Text(f"{count(batch.done)} of {count(batch.total)} done")
+    for number, word, style in ((batch.failed, "failed", "red"), (batch.canceled, "canceled", "yellow")):
+        if number:
+            said.append(", ").append(f"{count(number)} {word}", style)
+    return said

@@ -22,6 +22,8 @@ __all__ = ["FAILED", "MISUSED", "Column", "Output", "console", "fields", "flat",
 
 FAILED, MISUSED = 1, 2
 """Exit codes: what is asked for is not there, or was not done; the command makes no sense, or Redis is not reached."""
+UNREAD = 141
+"""As a shell says it of what SIGPIPE ends."""
 GAP = 2  # columns between columns
 LEAST = 14  # columns that a flexible one needs to be of use
 WIDE = 10_000  # columns: a pipe has no edge
@@ -54,7 +56,7 @@ class Output:
         if self.as_json:
             self.json(items)
         else:
-            self.print(self.table(items, columns) if items else Text(empty, style="dim"))
+            self.print(self.table(items, columns) if items else Text(visible(empty), style="dim"))
 
     def table(self, items: Sequence[T], columns: Sequence[Column[T]]) -> Table:
         """One line for each of some items, as wide as the terminal at most."""
@@ -78,7 +80,7 @@ class Output:
 
     def json(self, value: object, *, indent: int | None = 2) -> None:
         """The value for programs, which may be a data class, or hold some."""
-        sys.stdout.write(json.dumps(to_jsonable_python(value), indent=indent) + "\n")
+        _write(json.dumps(to_jsonable_python(value), indent=indent) + "\n")
 
     def print(self, shown: RenderableType) -> None:
         """For people; into a pipe without the blanks that fill lines."""
@@ -87,7 +89,17 @@ class Output:
             return
         with self.console.capture() as captured:
             self.console.print(shown)
-        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        _write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def _write(text: str) -> None:
+    """At once: who reads a command that goes on, waits for it. Ends the command when nobody reads any more."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush complains
+        raise typer.Exit(UNREAD) from None
 
 
 def console(*, stderr: bool = False) -> Console:

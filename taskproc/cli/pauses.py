@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from taskproc.cli.commands import Desk
+from taskproc.cli.queues import is_known
 from taskproc.cli.rows import PAUSES
 from taskproc.cli.target import user
 from taskproc.cli.words import instant, length, read_span
@@ -22,6 +23,9 @@ Until = Annotated[
 ]
 
 
+NOBODYS = " No such queue has anything now, and no worker serves it: `taskproc queues` lists those that there are."
+
+
 async def pause(
     desk: Desk,
     *,
@@ -34,10 +38,11 @@ async def pause(
     """Hands out no more tasks: of a queue, of a tenant, or none at all. What runs goes on."""
     _one_of(queue, tenant)
     end = _end(span, until)
+    hint = "" if queue is None or await is_known(desk.processor, queue) else NOBODYS
     await desk.processor.pause(queue=queue, tenant=tenant, reason=reason, by=user(), until=end)
     ends = _ends(end)
     await desk.note("pause", _named(queue, tenant), tenant=tenant, detail=f"{ends}{f': {reason}' if reason else ''}")
-    desk.out.did("paused", 1, f"Paused {_named(queue, tenant)} {ends}.")
+    desk.out.did("paused", 1, f"Paused {_named(queue, tenant)} {ends}.{hint}")
 
 
 async def resume(desk: Desk, *, queue: Queue = None, tenant: Tenant = None) -> None:

@@ -16,7 +16,7 @@ from taskproc.cli.words import cell, count
 from taskproc.models import QueueInfo, TaskInfo
 from taskproc.processor import TaskProcessor
 
-__all__ = ["queues"]
+__all__ = ["is_known", "queues"]
 
 queues = group("Queues, and the tasks in them.")
 
@@ -63,6 +63,15 @@ async def show_queue(
         heading(_title(queue, state, len(tasks)), desk.out.table(tasks, tasks_of(state.value))) if tasks else none,
         tasks=tasks,
     )
+
+
+async def is_known(tasks: TaskProcessor, name: str) -> bool:
+    """Whether a queue holds something, is paused, or is served by a worker."""
+    if name in {each.name for each in await tasks.get_queues()}:
+        return True
+    if name in {each.queue for each in await tasks.get_pauses()}:
+        return True
+    return any(name in worker.queues for worker in await tasks.get_workers())
 
 
 def _look(tasks: TaskProcessor, state: State) -> Callable[..., Awaitable[list[TaskInfo]]]:

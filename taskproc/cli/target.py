@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import typer
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from taskproc.address import read_address
 from taskproc.cli.output import MISUSED, tell
 from taskproc.cli.serving import load, processor_of
+from taskproc.embedded import directory, runs
 from taskproc.errors import (
     ConfigurationError,
     InvalidName,
@@ -28,7 +30,7 @@ from taskproc.errors import (
 from taskproc.processor import TaskProcessor
 from taskproc.settings import TaskProcessorSettings
 
-__all__ = ["Target", "address", "told", "user"]
+__all__ = ["Target", "address", "at", "refuse_absent", "told", "user", "wrong_settings"]
 
 MISUSES = (ConfigurationError, InvalidName, InvalidSchedule, NotConnected, StorageUnavailable)
 
@@ -56,7 +58,25 @@ class Target:
 
 def address(settings: TaskProcessorSettings) -> str:
     """Where Redis is, without user and password."""
-    return settings.redis if settings.redis.startswith("embedded") else read_address(settings.redis).shown
+    return at(directory(settings.redis)) if _is_embedded(settings) else read_address(settings.redis).shown
+
+
+def at(path: Path) -> str:
+    """The address of the embedded server of a directory."""
+    return f"embedded://{quote(str(path))}"
+
+
+def refuse_absent(settings: TaskProcessorSettings) -> None:
+    """ConfigurationError for an embedded server that does not run: looking would start an empty one."""
+    if _is_embedded(settings) and not runs(settings.redis):
+        raise ConfigurationError(
+            f"no embedded server runs in {directory(settings.redis)}: start the app there, or name another with "
+            "--redis embedded:///path"
+        )
+
+
+def _is_embedded(settings: TaskProcessorSettings) -> bool:
+    return settings.redis.startswith("embedded")
 
 
 def user() -> str:
@@ -68,14 +88,18 @@ def user() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
+def wrong_settings(error: ValidationError) -> str:
+    """Which settings are wrong, and how, without what was passed, which may be secret."""
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+
+
 @contextmanager
 def told(code: int = MISUSED) -> Generator[None]:
     """An error of the user's becomes one line and an exit code: `code` where the command could not be carried out."""
     try:
         yield
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        tell(said)  # what was passed may be secret
+        tell(wrong_settings(error))
         raise typer.Exit(code) from None
     except (*MISUSES, ValueError) as error:
         tell(error)

@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from taskproc.cli.commands import Desk, Tenant, Yes, command, group
-from taskproc.cli.output import Column, fields, heading, tell
+from taskproc.cli.commands import Desk, Retries, Tenant, Yes, command, group
+from taskproc.cli.output import FAILED, Column, fields, heading, tell
 from taskproc.cli.rows import call_of, error_of, state_of
 from taskproc.cli.words import ago, cell, instant, length, since
 from taskproc.failure import visible
@@ -21,6 +21,9 @@ from taskproc.redaction import redacted
 __all__ = ["tasks"]
 
 tasks = group("Single tasks, by their ids.", listing=False)
+
+NONE_TO_CANCEL = "there is no task {} to cancel: it has ended, is dead (`taskproc tasks discard`), or never was"
+GONE = "task {} is dead no more"
 
 Id = Annotated[str, typer.Argument(metavar="TASK", help="Its id")]
 
@@ -50,7 +53,7 @@ async def show_task(
     """Shows a task that has not ended: its attempts, its arguments, its last error."""
     found = await desk.processor.get_task(task, tenant=tenant)
     if found is None:
-        raise typer.Exit(_unknown(task))
+        raise typer.Exit(await _unknown(desk, task, tenant))
     attempts = await desk.processor.get_attempts(task, tenant=tenant)
     arguments = await desk.processor.get_arguments(task, tenant=tenant)
     if arguments is not None and not reveal:
@@ -75,7 +78,8 @@ async def explain_task(desk: Desk, task: Id, *, tenant: Tenant = None) -> None:
     else:
         desk.out.print(Text(visible(said)))
     if await desk.processor.get_task(task, tenant=tenant) is None:
-        raise typer.Exit(1)
+        batch = await _batch(desk, task, tenant)
+        raise typer.Exit(tell(batch) if batch else FAILED)
 
 
 @command(tasks, "cancel")
@@ -85,12 +89,50 @@ async def cancel_task(desk: Desk, task: Id, *, tenant: Tenant = None, yes: Yes =
     canceled = await desk.processor.cancel_task(task, tenant=tenant)
     if canceled:
         await desk.note("cancel-task", task, tenant=tenant)
-    failed = f"there is no task {task} to cancel: it has ended, is dead (discard it), or never was"
+    failed = "" if canceled else await _batch(desk, task, tenant) or NONE_TO_CANCEL.format(task)
     desk.out.did("canceled", int(canceled), f"Canceled task {task}.", otherwise=failed)
 
 
-def _unknown(task: str) -> int:
-    return tell(f"there is no task {task}: it has ended, was canceled or discarded, or never was")
+@command(tasks, "retry")
+async def retry_task(desk: Desk, task: Id, *, retries: Retries = None, tenant: Tenant = None) -> None:
+    """Lets a dead task run again."""
+    queue = await _queue_of_dead(desk, task, tenant)
+    retried = await desk.processor.retry_dead_tasks(queue, retries, task_ids=[task], tenant=tenant)
+    if retried:
+        await desk.note("retry-dead", f"queue {queue}", tenant=tenant, detail=f"1 task: {task}")
+    desk.out.did("retried", retried, f"Task {task} of queue {queue} will run again.", otherwise=GONE.format(task))
+
+
+@command(tasks, "discard")
+async def discard_task(desk: Desk, task: Id, *, tenant: Tenant = None, yes: Yes = False) -> None:
+    """Removes a dead task. One that is not dead is canceled instead."""
+    queue = await _queue_of_dead(desk, task, tenant)
+    desk.ask(f"Discard dead task {task} of queue {queue}?", yes=yes)
+    discarded = await desk.processor.discard_dead_tasks(queue, task_ids=[task], tenant=tenant)
+    if discarded:
+        await desk.note("discard-dead", f"queue {queue}", tenant=tenant, detail=f"1 task: {task}")
+    desk.out.did("discarded", discarded, f"Discarded task {task} of queue {queue}.", otherwise=GONE.format(task))
+
+
+async def _queue_of_dead(desk: Desk, task: str, tenant: str | None) -> str:
+    """Where it is dead; ends the command if it is not."""
+    found = await desk.processor.get_task(task, tenant=tenant)
+    if found is None:
+        raise typer.Exit(await _unknown(desk, task, tenant))
+    if found.state != "dead":
+        raise typer.Exit(tell(f"task {task} is not dead but {state_of(found.state)}: `taskproc tasks cancel {task}`"))
+    return found.queue
+
+
+async def _unknown(desk: Desk, task: str, tenant: str | None) -> int:
+    none = f"there is no task {task}: it has ended, was canceled or discarded, or never was"
+    return tell(await _batch(desk, task, tenant) or none)
+
+
+async def _batch(desk: Desk, task: str, tenant: str | None) -> str | None:
+    """What to say if that is the id of a batch."""
+    found = await desk.processor.get_batch(task, tenant=tenant)
+    return None if found is None else f"{task} is a batch, not a task: `taskproc batches show {task}`"
 
 
 def _facts(task: TaskInfo) -> Table:

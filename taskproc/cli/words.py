@@ -98,5 +98,6 @@ def read_span(text: str) -> timedelta:
     except OverflowError:
         span = timedelta(0)
     if not span:
-        raise ValueError(f"{text!r} is no time: write 30s, 15m, 2h or 1d12h")
+        written = f"{text.strip()}m for minutes" if text.strip().isdecimal() and int(text) else "30s, 15m, 2h or 1d12h"
+        raise ValueError(f"{text!r} is no time: write {written}")
     return span

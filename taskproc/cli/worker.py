@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 import sys
 from collections.abc import Callable
 from enum import Enum
@@ -34,7 +35,9 @@ def worker(
     queues: Annotated[str | None, typer.Option(help="Serve these instead: high,default")] = None,
     max_workers: Annotated[int | None, typer.Option(min=1, help="Tasks at a time, instead of its setting")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start anew when a Python file here changes")] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="What is logged")] = LogLevel.INFO,
+    log_level: Annotated[
+        LogLevel | None, typer.Option(help="What is logged: info, unless the app has set up its own logging")
+    ] = None,
 ) -> None:
     """Runs tasks of an app without serving HTTP, with the app's own settings, container and lifespan.
 
@@ -52,11 +55,23 @@ def worker(
         _work(target, overrides, log_level)
 
 
-def _work(target: str, overrides: Overrides, log_level: LogLevel) -> None:
-    logging.basicConfig(level=log_level.value.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def _work(target: str, overrides: Overrides, log_level: LogLevel | None) -> None:
     sys.path.insert(0, str(Path.cwd()))
-    with told(FAILED), asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        runner.run(serve(load(target), overrides))
+    with told(FAILED):
+        app = load(target)
+        _log(log_level)
+        with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+            runner.run(serve(app, overrides))
+
+
+def _log(level: LogLevel | None) -> None:
+    """Logs to stderr, unless the app, which has been imported, logs its own way already."""
+    if level is not None:
+        ours = {"taskproc": {"level": level.value.upper()}}
+        logging.config.dictConfig({"version": 1, "incremental": True, "loggers": ours})
+    logging.basicConfig(
+        level=(level or LogLevel.INFO).value.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

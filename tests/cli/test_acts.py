@@ -1,6 +1,7 @@
 """Commands that act: what they do, what they say, that they ask, and that it is noted who did what."""
 
 import getpass
+import json
 import socket
 from datetime import UTC, datetime, timedelta
 
@@ -81,7 +82,7 @@ async def test_cancel_and_retry_a_batch(settings: MakeSettings, cli: Commands) -
 
 
 async def test_retry_dead_tasks(settings: MakeSettings, cli: Commands) -> None:
-    """One by its id, those that failed like one, so many, or all; none is no failure."""
+    """One by its id, those that failed like one, so many, or all."""
     jobs = Jobs()
     async with working(settings(), jobs) as tasks:
         first, other, second = [await dies(tasks, message) for message in ("line 1", "no disk", "line 2")]
@@ -96,19 +97,62 @@ async def test_retry_dead_tasks(settings: MakeSettings, cli: Commands) -> None:
         assert "not both" in await cli.refused("dead", "retry", "default", first, "--like", second, code=2)
         assert "none of these is a dead task" in await cli.refused("dead", "retry", "default", "nope")
         await tasks.discard_dead_tasks("default")
-        assert await cli.json("dead", "retry", "default") == {"retried": 0}
+        assert "no task of queue default is dead" in await cli.refused("dead", "retry", "default")
 
 
 async def test_discard_dead_tasks(settings: MakeSettings, cli: Commands) -> None:
     """Likewise; of a tenant only, when that is said."""
     async with working(settings(), Jobs()) as tasks:
         ids = [await dies(tasks, f"line {number}") for number in range(3)]
-        assert await cli.json("dead", "discard", "default", "-y", "--tenant", "acme") == {"discarded": 0}
+        none = await cli.refused("dead", "discard", "default", "-y", "--tenant", "acme")
+        assert "no task of queue default and tenant acme is dead" in none
         assert await cli.json("dead", "discard", "default", ids[0], "-y") == {"discarded": 1}
         assert "Discarded 1 dead task of queue" in await cli.said("dead", "discard", "default", "--count", "1", "-y")
         assert await cli.json("dead", "discard", "default", "-y") == {"discarded": 1}
         await dead(tasks, 0)
         assert [entry.target for entry in await tasks.get_audit()] == ["queue default"] * 3
+
+
+@pytest.mark.parametrize("words", ["dead retry deflt", "dead discard deflt -y", "dead retry deflt x"])
+async def test_dead_tasks_of_no_queue(cli: Commands, words: str) -> None:
+    """A name that nobody knows is a slip: it says so, and ends with 1."""
+    assert "there is no queue deflt: `taskproc queues`" in await cli.refused(*words.split())
+    ran = await cli.run(*words.split(), "--json")
+    assert (ran.exit_code, [*json.loads(ran.stdout).values()]) == (1, [0])
+
+
+async def test_one_dead_task(settings: MakeSettings, cli: Commands) -> None:
+    """By its id alone; what is not dead, or not there, is left alone."""
+    jobs = Jobs()
+    async with working(settings(), jobs) as tasks:
+        task_id = await dies(tasks, "no disk")
+        assert f"Task {task_id} of queue default will run again." in await cli.said("tasks", "retry", task_id)
+        await wait_until(lambda: jobs.notes.count("fails no disk") == 2)
+        await dead(tasks, 1)
+        assert "say --yes" in await cli.refused("tasks", "discard", task_id, code=2)
+        assert await cli.json("tasks", "discard", task_id, "-y") == {"discarded": 1}
+        waiting = await tasks.on("unserved").enqueue(ref(Jobs).note, "a")
+        for act in (["retry"], ["discard", "-y"]):
+            assert f"there is no task {task_id}" in await cli.refused("tasks", act[0], task_id, *act[1:])
+            said = await cli.refused("tasks", act[0], waiting, *act[1:])
+            assert f"is not dead but ready: `taskproc tasks cancel {waiting}`" in said
+        await tasks.cancel_task(waiting)
+        acts = [(entry.act, entry.target, entry.detail) for entry in await tasks.get_audit()]
+        detail = f"command line: 1 task: {task_id}"
+        assert acts == [("discard-dead", "queue default", detail), ("retry-dead", "queue default", detail)]
+
+
+async def test_a_pause_of_no_queue(settings: MakeSettings, cli: Commands) -> None:
+    """Is made, since the queue may be yet to come, with a hint; one that is served or holds something has none."""
+    async with working(settings(queues=["default", "served"]), Jobs()) as tasks:
+        task_id = await tasks.on("unserved").enqueue(ref(Jobs).note, "a")
+        assert "No such queue has anything now" in await cli.said("pause", "--queue", "typo")
+        for known in ("served", "unserved"):
+            assert "No such queue" not in await cli.said("pause", "--queue", known)
+        assert {pause.queue for pause in await tasks.get_pauses()} == {"typo", "served", "unserved"}
+        for queue in ("typo", "served", "unserved"):
+            await tasks.resume(queue=queue)
+        await tasks.cancel_task(task_id)
 
 
 async def test_the_question_says_how_much(settings: MakeSettings, cli: Commands) -> None:
@@ -158,6 +202,7 @@ async def test_pause_and_resume(settings: MakeSettings, cli: Commands) -> None:
 
 
 WRONG_PAUSES = {
+    "--for 30": "'30' is no time: write 30m for minutes",
     "--for soon": "'soon' is no time: write 30s, 15m, 2h or 1d12h",
     "--for 0s": "'0s' is no time",
     "--for 99999999999999d": "is no time",

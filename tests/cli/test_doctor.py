@@ -1,6 +1,8 @@
 """`taskproc doctor`: its table, its JSON and its exit codes."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from taskproc.cli.app import app
+from tests.cli.commands import TASKPROC
 from tests.kit import Server, free_port
 from tests.kit.topologies import command
 
@@ -28,9 +31,52 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "from taskproc import TaskProcessor, TaskProcessorSettings\n"
             f"tasks = TaskProcessor(TaskProcessorSettings(redis={url!r}, command_timeout=0.5))\n"
         )
-        return CliRunner(env={"COLUMNS": "300"}).invoke(app, ["doctor", target, *options])
+        return CliRunner(env={"COLUMNS": "300"}).invoke(app, ["doctor", *([target] if target else []), *options])
 
     return run
+
+
+def test_it_is_told_where_to_look_like_all_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an app, positional or not, an address and a prefix, or the environment."""
+    with Server(appendonly="yes") as server, Server(appendonly="yes") as other:
+        command(server, "SET", "{mine}:something", "1")
+        monkeypatch.setenv("TASKPROC_REDIS", other.url)
+        shown = [run(server.url).output, run(server.url, "--app", "mine:tasks", target="").output]
+        assert shown[0] == shown[1]
+        for options in (["--redis", server.url, "--prefix", "{mine}"], []):
+            found = json.loads(run(server.url, "--json", *options, target="").output)
+            assert "connection" not in {each["about"] for each in found if each["level"] == "error"}
+        other.kill()
+        assert run(server.url, target="").exit_code == 2
+        assert run(server.url, "--redis", server.url, target="").exit_code == 1
+
+
+def test_an_app_is_named_once(run: Run) -> None:
+    """Neither twice, nor with an address beside it."""
+    twice = run("redis://localhost", "--app", "mine:tasks")
+    assert (twice.exit_code, "name the app once" in twice.output) == (2, True)
+    beside = run("redis://localhost", "--redis", "redis://localhost")
+    assert (beside.exit_code, "leave out --redis, or --app" in beside.output) == (2, True)
+
+
+def test_a_secret_setting_that_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is said, not its value."""
+    monkeypatch.setenv("TASKPROC_SIGNING_KEYS", "tooshort")
+    shown = run("redis://localhost", target="")
+    assert shown.exit_code == 2
+    assert "signing_keys.0: " in shown.output
+    assert "tooshort" not in shown.output
+
+
+def test_pipes_take_whole_lines() -> None:
+    """However long; none ends with blanks."""
+    with Server(appendonly="yes", maxmemory="100mb", maxmemory_policy="allkeys-lfu") as server:
+        env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        ran = subprocess.run(
+            [TASKPROC, "doctor", "--redis", server.url], env=env, capture_output=True, text=True, check=False
+        )
+    assert "set maxmemory-policy noeviction: with this one the server deletes tasks when memory is short" in ran.stdout
+    assert [line for line in ran.stdout.splitlines() if line != line.rstrip()] == []
 
 
 def test_a_warning_ends_with_1(run: Run) -> None:

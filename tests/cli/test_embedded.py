@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.cli.commands import TASKPROC
+from tests.cli.commands import TASKPROC, Commands
 from tests.embedded.users import GONE_LIMIT, alive, using
 from tests.kit import Process, block_until, free_port
 
@@ -42,6 +42,36 @@ def test_it_runs_until_it_is_ended(directory: Path, number: signal.Signals) -> N
         assert "Traceback" not in started.log
     finally:
         started.close()
+
+
+LOOKS = ["status", "watch", "queues", "dead retry default", "pause", "doctor"]
+
+
+@pytest.mark.parametrize("words", LOOKS)
+async def test_looking_starts_no_server(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder where none runs, which is rather the wrong one: that is said, and nothing is made there."""
+    monkeypatch.chdir(tmp_path)
+    ran = await Commands({"TASKPROC_REDIS": "embedded"}).run(*words.split())
+    assert ran.exit_code == 2
+    assert (
+        f"no embedded server runs in {tmp_path}/.taskproc: start the app there, or name another with "
+        "--redis embedded:///path" in ran.output
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_looking_at_a_server_that_has_gone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs, `status` shows where in full; afterwards it does not come back for a look."""
+    directory = directory.with_name(".taskproc")
+    directory.parent.mkdir(exist_ok=True)
+    monkeypatch.chdir(directory.parent)
+    cli = Commands({"TASKPROC_REDIS": "embedded"})
+    with using(directory):
+        assert (await cli.said("status")).startswith(f"embedded://{directory}  ")
+        assert (await cli.json("status"))["server"] == f"embedded://{directory}"
+    block_until(lambda: not alive(directory), GONE_LIMIT)
+    assert f"no embedded server runs in {directory}" in await cli.refused("status", code=2)
+    assert not alive(directory)
 
 
 def test_a_port(directory: Path) -> None:

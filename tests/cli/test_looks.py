@@ -135,6 +135,35 @@ async def test_batches(settings: MakeSettings, cli: Commands) -> None:
         assert "there is no batch nope" in await cli.refused("batches", "show", "nope")
 
 
+async def test_tasks_are_no_batches(settings: MakeSettings, cli: Commands) -> None:
+    """Whoever has the id of the one where the other is asked for, is told."""
+    async with processor_of(settings(), Jobs()) as tasks:
+        async with tasks.batch() as batch:
+            batch.enqueue(ref(Jobs).note, "a")
+        [task] = await tasks.get_tasks_in_queue("default")
+        for act in (["show"], ["cancel", "-y"], ["retry"]):
+            said = await cli.refused("tasks", act[0], batch.id, *act[1:])
+            assert said == f"{batch.id} is a batch, not a task: `taskproc batches show {batch.id}`"
+            said = await cli.refused("batches", act[0], task.task_id, *act[1:])
+            its = f"{task.task_id} is a task, not a batch, which is of batch {batch.id}"
+            assert said == f"{its}: `taskproc tasks show {task.task_id}`"
+        assert "is a batch" in (await cli.run("tasks", "explain", batch.id)).stderr
+        await tasks.cancel_batch(batch.id)
+
+
+async def test_batches_of_other_tenants(settings: MakeSettings, cli: Commands) -> None:
+    """Are hinted at where no tenant was named, and the own has none."""
+    async with processor_of(settings(), Jobs()) as tasks:
+        async with tasks.batch(tenant="acme") as batch:
+            batch.enqueue(ref(Jobs).note, "a")
+        alone = await tasks.on(tenant="none").enqueue(ref(Jobs).note, "a")
+        assert (await cli.said("batches")).endswith("Name one that has some, with --tenant: acme.\n")
+        assert await cli.json("batches") == []
+        assert await cli.said("batches", "--tenant", "none") == "Tenant none has no batches.\n"
+        await tasks.cancel_batch(batch.id)
+        await tasks.cancel_task(alone)
+
+
 async def test_dead_tasks(settings: MakeSettings, cli: Commands) -> None:
     """Of one queue or of all, the one that died last, first; and together with those that failed alike."""
     async with working(settings(queues=["default", "mail"]), Jobs()) as tasks:

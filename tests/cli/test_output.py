@@ -4,8 +4,10 @@ import io
 import json
 import os
 import re
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -124,14 +126,36 @@ def test_a_poor_encoding(cli: Commands) -> None:
     assert said.splitlines()[1].split() == ["default", "0", "0", "0", "0", "?"]
 
 
-def test_a_pipe_that_is_closed(cli: Commands) -> None:
-    """As `head` does, is no reason for a traceback."""
-    command = f"{sys.executable} {TASKPROC} watch --interval 0.2 --json | head -n 1"
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_pipe_that_is_closed(cli: Commands, options: str) -> None:
+    """As `head` does: the command ends soon and quietly, with the code of programs that are ended by it."""
+    command = f"{TASKPROC} watch --interval 0.2 {options} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    began = time.monotonic()
     ran = subprocess.run(
-        ["/bin/sh", "-c", command], env={**os.environ, **cli.env}, capture_output=True, text=True, check=True
+        ["/bin/bash", "-c", command], env={**os.environ, **cli.env}, capture_output=True, text=True, check=True
     )
-    assert json.loads(ran.stdout)["queues"]
-    assert "Traceback" not in ran.stderr
+    [line, code] = ran.stdout.splitlines()
+    assert json.loads(line)["queues"] if options else line.count(":") == 2
+    assert (code, ran.stderr) == ("141", "")
+    assert time.monotonic() - began < 8
+
+
+def test_what_is_looked_at_comes_at_once(cli: Commands) -> None:
+    """Into a pipe too, whose reader waits for each line."""
+    command = [str(TASKPROC), "watch", "--interval", "600", "--json"]
+    with subprocess.Popen(command, env={**os.environ, **cli.env}, stdout=subprocess.PIPE, text=True) as watching:
+        try:
+            assert watching.stdout is not None
+            assert select.select([watching.stdout], [], [], 20)[0]
+            assert json.loads(watching.stdout.readline())["queues"]
+        finally:
+            watching.terminate()
+
+
+def test_it_is_a_module_too() -> None:
+    """`python -m taskproc`."""
+    ran = subprocess.run([sys.executable, "-m", "taskproc", "--version"], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"taskproc {version('taskproc')}\n"
 
 
 @pytest.mark.parametrize("env, coloured", [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
@@ -201,6 +225,8 @@ def test_spans() -> None:
     for wrong in ("", "5", "m", "5m3", "-5m", "0h"):
         with pytest.raises(ValueError, match="is no time"):
             read_span(wrong)
+    with pytest.raises(ValueError, match="write 30m for minutes"):
+        read_span("30")
 
 
 def test_columns_give_way() -> None:

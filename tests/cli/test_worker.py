@@ -149,6 +149,49 @@ async def test_control_c_under_reload_is_one_signal(settings: MakeSettings, fold
     assert folder.notes == ["up", "begins a", "ends a", "down"]
 
 
+JSON_LOGS = """
+import json
+import logging
+
+
+class Json(logging.Formatter):
+    def format(self, record):
+        return json.dumps({"by": record.name, "level": record.levelname, "said": record.getMessage()})
+
+
+handler = logging.StreamHandler()
+handler.setFormatter(Json())
+logging.basicConfig(level="INFO", handlers=[handler])
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--reload",)], ids=["plain", "reload"])
+async def test_the_logging_of_the_app_stays(settings: MakeSettings, folder: Folder, options: tuple[str, ...]) -> None:
+    """It is set up when the app is imported, in the process that runs the tasks."""
+    folder.write(JSON_LOGS + APP)
+    made = settings()
+    async with TaskProcessor(made) as tasks:
+        with folder.run("myapp:app", *options, env=environment(made)) as started:
+            await workers(tasks, 1)
+            await wait_until(lambda: '"by": "taskproc' in started.log, 10)
+            assert [line for line in started.log.splitlines() if not line.startswith("{")] == []
+            _ = await asyncio.to_thread(started.terminate)
+            await workers(tasks, 0)
+
+
+@pytest.mark.parametrize("code", [APP, JSON_LOGS + APP], ids=["ours", "the app's"])
+async def test_the_log_level_is_of_taskproc_in_any_case(settings: MakeSettings, folder: Folder, code: str) -> None:
+    """Also where the app has set up its logging."""
+    folder.write(code)
+    made = settings()
+    async with TaskProcessor(made) as tasks:
+        for level, is_told in (("info", True), ("error", False)):
+            with folder.run("myapp:app", "--log-level", level, env=environment(made)) as started:
+                await workers(tasks, 1)
+                assert await asyncio.to_thread(started.terminate) == 0
+                assert ("stopping: running tasks" in started.log) == is_told
+
+
 ERRORS = {
     "myapp": "'myapp' does not say what to run: use module:name, as in myapp:app",
     "nothing:app": "there is no module 'nothing' here: start in the folder that holds it",

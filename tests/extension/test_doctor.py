@@ -239,14 +239,41 @@ async def test_what_stands_still(settings: MakeSettings) -> None:
         await tasks.pause()
         await tasks.enqueue(jobs.note, "later")
         warnings = await found(tasks, "warning")
-        assert "everything is paused: resume()" in warnings
+        assert "everything is paused: resume it" in warnings
         assert "'default'" not in warnings, "what a worker serves may wait"
         assert "no worker serves queue 'lonely', where 1 task waits: let a worker serve it" in warnings
-        assert "queue 'default' has 1 dead task: look at get_dead_tasks" in await found(tasks, "advice")
+        assert "queue 'default' has 1 dead task: look why they died, then retry or discard them" in await found(
+            tasks, "advice"
+        )
         await tasks.resume()
         assert "paused" not in await found(tasks, "warning")
         assert await tasks.cancel_task(lonely)
         assert await tasks.discard_dead_tasks("default") == 1
+
+
+async def test_queues_that_are_held_up_by_hand(settings: MakeSettings) -> None:
+    """Those that only draining workers serve, and those that are paused, where tasks wait; and workers that drain."""
+    jobs = Jobs()
+    made = settings(queues=["default", "mail"])
+    async with working(made, jobs) as tasks:
+        [drained] = await tasks.get_workers()
+        assert await tasks.drain_worker(drained.id)
+        await tasks.enqueue(jobs.note, "first")
+        await tasks.pause(queue="mail")
+        assert "a pause" not in await found(tasks, "warning"), "nothing waits there"
+        mail = await tasks.on("mail").enqueue(jobs.note, "mail")
+        warnings = await found(tasks, "warning")
+        assert "workers that run: 1, and all are draining: let one go on, or start another" in warnings
+        for queue in ("default", "mail"):
+            assert f"only draining workers serve queue {queue!r}, where 1 task waits: let one go on" in warnings
+        assert "a pause holds up queue 'mail', where 1 task waits: resume the queue" in warnings
+        assert "a pause holds up queue 'default'" not in warnings
+        async with processor_of(made, jobs) as other, running(other):
+            await jobs.noted("first")
+            assert "workers that run: 2, and 1 of them is draining" in await found(tasks, "ok")
+            assert "draining" not in await found(tasks, "warning")
+        await tasks.resume(queue="mail")
+        assert await tasks.cancel_task(mail)
 
 
 async def test_many_queues_are_counted() -> None:

@@ -155,7 +155,7 @@ async def test_explain_says_that_all_slots_are_taken(settings: MakeSettings) -> 
         full = await tasks.explain(waiting)
         jobs.go_on.set()
         await jobs.noted("d")
-    assert paused == "It is ready, next in queue default. Everything is paused: resume()."
+    assert paused == "It is ready, next in queue default. Everything is paused: resume it."
     assert full == "It is ready, next in queue default. Its workers have no free slot: they run 2 tasks."
 
 

@@ -92,8 +92,9 @@ async def test_pauses_are_told(settings: MakeSettings) -> None:
         )
         assert {(one.queue, one.tenant, one.until) for one in others} == {(None, "bolt", None), ("low", None, None)}
         said = await tasks.explain(task)
-        assert f"Tenant acme is paused by ann until {until} (unpaid bill): resume(tenant='acme')." in said
-        assert "Queue low is paused: resume(queue='low')." in said
+        when = f"{until:%Y-%m-%d %H:%M:%S} UTC"
+        assert f"Tenant acme is paused by ann until {when} (unpaid bill): resume the tenant." in said
+        assert "Queue low is paused: resume the queue." in said
         assert "bolt" not in said
         assert "Everything" not in said
         for of in ({"tenant": "acme"}, {"tenant": "bolt"}, {"queue": "low"}):

@@ -285,12 +285,16 @@ class Race:
         assert told.batch not in self.canceled, f"{id_} was canceled"
         assert told.expires >= self.store.now, f"{id_} has expired"
         told.expires = math.inf
-        if not told.handed_out and told.place is not None and not self.some_pause_is_over():
+        if not told.handed_out and told.place is not None and self.keeps_order(worker):
             lane = told.queue, told.tenant
             assert self.last_served.get(lane, -1) < told.place, f"{id_} was overtaken in {lane}"
             self.last_served[lane] = told.place
         told.handed_out += 1
         told.token, told.lease_end = attempt.token, self.store.now + INVISIBILITY
+
+    def keeps_order(self, worker: str) -> bool:
+        """Not while very many pauses end at once, nor if very many lanes hold only what this worker must leave."""
+        return not self.some_pause_is_over() and not self.holds_suspect(worker)
 
     def settle(self, worker: str, ids: list[str], outcomes: Sequence[str] = OUTCOMES) -> None:
         self.learn_what_was_taken()

@@ -1,6 +1,7 @@
 """Looks at the system: tasks, queues, workers, and in words why a task does not run."""
 
 import os
+import re
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,13 +9,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from taskproc import QueueInfo, TaskContext
+from taskproc import QueueInfo, TaskContext, TaskProcessor
 from taskproc.looking import Looking
+from taskproc.options import When
+from taskproc.testing import run_until_idle
 from tests.conftest import MakeSettings
+from tests.faults.kit import lease, lose
 from tests.kit import wait_until
-from tests.worker.kit import Jobs, died, processor_of, running, working
+from tests.worker.kit import Jobs, died, ended, processor_of, running, working
 
 HOUR = timedelta(hours=1)
+AWAITED: dict[When, str] = {"success": "success", "failed": "failure", "canceled": "cancellation", "complete": "end"}
+INSTANT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 
 
 async def test_a_look_at_a_task(settings: MakeSettings) -> None:
@@ -110,11 +116,12 @@ async def test_explain_says_why_a_task_does_not_run(settings: MakeSettings) -> N
         assert "Everything is paused" in await tasks.explain(first)
         await tasks.resume()
         delayed = await tasks.on(delay=HOUR).enqueue(jobs.note, "later")
-        assert "It is delayed until" in await tasks.explain(delayed)
+        assert re.match(rf"It is delayed until {INSTANT}\. ", await tasks.explain(delayed))
         async with running(tasks):
             await jobs.noted("first begins")
             [worker] = await tasks.get_workers()
-            assert f"Its attempt 1 runs on worker {worker.id}" in await tasks.explain(first)
+            said = await tasks.explain(first)
+            assert re.fullmatch(rf"Its attempt 1 runs on worker {worker.id}, whose lease ends at {INSTANT}\.", said)
             assert await tasks.explain(second) == (
                 "It is ready, next in queue default. Its workers have no free slot: they run 1 task."
             )
@@ -126,7 +133,7 @@ async def test_explain_says_why_a_task_does_not_run(settings: MakeSettings) -> N
 
 
 async def test_explain_tells_of_failures(settings: MakeSettings) -> None:
-    """After a failed attempt, dead with its error, and a continuation that waits."""
+    """After a failed attempt, and dead with its error."""
     jobs = Jobs()
 
     def delay(_ctx: TaskContext, _left: int) -> timedelta:
@@ -139,14 +146,125 @@ async def test_explain_tells_of_failures(settings: MakeSettings) -> None:
         await tasks.cancel_task(task_id)
         task_id = await tasks.on(retries=1).enqueue(jobs.fail, "the parcel is lost")
         await died(tasks, task_id)
-        assert "ValueError: the parcel is lost. Retry or discard it." in await tasks.explain(task_id)
+        said = await tasks.explain(task_id)
+        assert re.fullmatch(rf"It is dead since {INSTANT}: ValueError: the parcel is lost. Retry or discard it.", said)
+
+
+async def test_explain_says_that_workers_drain(settings: MakeSettings) -> None:
+    """All that serve the queue, or some beside those that are busy."""
+    jobs = Jobs()
+    made = settings(max_workers=1)
+    async with working(made, jobs) as tasks:
+        [drained] = await tasks.get_workers()
+        assert await tasks.drain_worker(drained.id)
+        first = await tasks.enqueue(jobs.wait, "first")
+        assert await tasks.explain(first) == (
+            "It is ready, next in queue default. "
+            "All workers that serve it are draining: let one go on, or start another."
+        )
+        async with processor_of(made, jobs) as other, running(other):
+            await jobs.noted("first begins")
+            second = await tasks.enqueue(jobs.note, "second")
+            assert await tasks.explain(second) == (
+                "It is ready, next in queue default. "
+                "Its workers have no free slot: they run 1 task; 1 more that serves it is draining."
+            )
+            jobs.go_on.set()
+            await jobs.noted("second")
+
+
+async def test_explain_says_that_workers_have_died(settings: MakeSettings) -> None:
+    """The one that ran the task, with what comes of it, and those that served its queue."""
+    jobs, made = Jobs(), settings()
+    async with processor_of(made, jobs) as tasks:
+        lost = await tasks.enqueue(jobs.note, "lost")
+        await lose(made, "lost", "default")
+        began = rf"Its attempt 1 began on worker lost, which has shown no sign of life since {INSTANT}"
+        await wait_until(
+            lambda: _says(tasks, lost, rf"{began}, and no worker runs that could take it back: start one.")
+        )
+        ready = await tasks.enqueue(jobs.note, "ready")
+        seen = rf"No worker that serves queue default has shown a sign of life since {INSTANT}: start one."
+        assert await _says(tasks, ready, rf"It is ready, next in queue default. {seen}")
+        await lease(made, "busy", "default", 1, lives_for=HOUR)
+        assert await _says(tasks, lost, rf"{began}: it goes back to its queue within seconds.")
+        assert "Its attempt 1 runs on worker busy" in await tasks.explain(ready)
+        await tasks._opened().storage.beat("busy", 1)
+        await run_until_idle(tasks)
+        assert sorted(jobs.notes) == ["lost", "ready"]
+
+
+async def _says(tasks: TaskProcessor, task_id: str, pattern: str) -> bool:
+    return re.fullmatch(pattern, await tasks.explain(task_id)) is not None
+
+
+async def test_explain_says_what_a_continuation_waits_for(settings: MakeSettings) -> None:
+    """The awaited end, how the batch is or has ended, and what helps then."""
+    jobs = Jobs()
+    async with working(settings(retries=1), jobs) as tasks:
         async with tasks.batch() as batch:
             batch.enqueue(jobs.wait, "task")
-            batch.continue_with(jobs.note, "continuation")
-        held = f"{batch.id}.0.c0"
-        assert await tasks.explain(held) == f"It is a continuation, and waits for the end of batch {batch.id}."
+            batch.enqueue(jobs.fail, "no")
+            for when in AWAITED:
+                batch.on(when=when).continue_with(jobs.note, when)
+        held = {task.awaits: task.task_id for task in await tasks.get_continuations(batch.id)}
+        assert list(held) == list(AWAITED)
+        await wait_until(lambda: tasks.get_dead_tasks("default"))
+        for when, awaited in AWAITED.items():
+            assert await tasks.explain(held[when]) == (
+                f"It waits for the {awaited} of batch {batch.id}, which is running: 0 of 2 done, 1 failed."
+            )
         jobs.go_on.set()
-        await jobs.noted("continuation")
+        await ended(tasks, batch.id)
+        which = f"of batch {batch.id}, which has failed"
+        assert await tasks.explain(held["success"]) == (
+            f"It waits for the success {which}: retry its dead tasks, or cancel this task."
+        )
+        assert await tasks.explain(held["canceled"]) == (
+            f"It waits for the cancellation {which}: cancel this task, unless more is to be appended to the batch."
+        )
+        await jobs.noted("failed", "complete")
+        for when in ("success", "canceled"):
+            assert await tasks.cancel_task(held[when])
+        await tasks.discard_dead_tasks("default")
+
+
+async def test_explain_of_a_batch_that_is_being_canceled(settings: MakeSettings) -> None:
+    """What waits for another end of it will not run."""
+    jobs = Jobs()
+    made = settings()
+    async with processor_of(made, jobs) as tasks:
+        async with tasks.batch() as batch:
+            batch.enqueue(jobs.note, "task")
+            batch.continue_with(jobs.note, "success")
+        await lease(made, "busy", "default", 1, lives_for=HOUR)
+        assert await tasks.cancel_batch(batch.id)
+        [held] = await tasks.get_continuations(batch.id)
+        assert await tasks.explain(held.task_id) == (
+            f"It waits for the success of batch {batch.id}, which is being canceled: it will not run."
+        )
+        await tasks._opened().storage.beat("busy", 1)
+        await run_until_idle(tasks)
+
+
+async def test_explain_of_a_batch(settings: MakeSettings) -> None:
+    """That the id is a batch's, and how far that is; to another tenant it is unknown."""
+    jobs = Jobs()
+    async with working(settings(), jobs) as tasks:
+        async with tasks.batch(tenant="acme") as batch:
+            batch.enqueue(jobs.wait, "long")
+            batch.enqueue(jobs.note, "short")
+
+        async def is_half_done() -> bool:
+            found = await tasks.get_batch(batch.id)
+            return found is not None and found.done == 1
+
+        await wait_until(is_half_done)
+        assert await tasks.explain(batch.id) == "That is the id of a batch: it is running, 1 of 2 done."
+        assert "There is no such task" in await tasks.explain(batch.id, tenant="other")
+        jobs.go_on.set()
+        await ended(tasks, batch.id)
+        assert await tasks.explain(batch.id) == "That is the id of a batch: it has succeeded, 2 of 2 done."
 
 
 async def test_many_queues_are_looked_at_in_steps(
