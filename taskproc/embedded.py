@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from taskproc import embedded_server as server
 from taskproc.errors import ConfigurationError
+from taskproc.failure import message_of, one_line
 
 __all__ = ["Embedded", "directory", "runs", "start"]
 
@@ -175,7 +176,7 @@ class Embedded:
                 self._supervise()
                 pause = WATCH_EVERY
             except (ConfigurationError, OSError) as error:
-                logger.error("%s", error)  # noqa: TRY400  # the message says it all
+                logger.error("%s", one_line(message_of(error)))  # noqa: TRY400  # the message says it all
                 pause = WATCH_AFTER_FAILURE
 
     def _error(self, reason: str) -> ConfigurationError:

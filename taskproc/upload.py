@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from taskproc.errors import BatchCanceled, EnqueueError, StorageUnavailable, TaskProcessorError
+from taskproc.failure import message_of, one_line
 from taskproc.records import Chunk
 from taskproc.supervised import Duties
 
@@ -112,9 +113,8 @@ class Upload:
             while await self._storage.cancel_queued(self.batch):
                 pass
         except TaskProcessorError as error:
-            logger.warning(
-                "batch %s is not whole, and could not be canceled now: a worker will do it (%s)", self.batch, error
-            )
+            said = "batch %s is not whole, and could not be canceled now: a worker will do it (%s)"
+            logger.warning(said, one_line(self.batch), one_line(message_of(error)))
 
     def _check_open(self) -> None:
         if self._closed:
