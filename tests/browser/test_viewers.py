@@ -59,7 +59,7 @@ async def test_dashboards_do_not_mix(settings: MakeSettings, browser: Browser) -
     made = settings()
     async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
         for dashboard, viewer in (("/tasks", "<img src=x"), ("/look", "reader"), ("/deep/own", "their admin")):
-            for path in ("", "/queues", "/workers", f"/batch?id={found.batch}"):
+            for path in ("", "/queues", "/dead", f"/batch?id={found.batch}"):
                 await page.goto(f"{dashboard}{path}")
                 assert await _leads_elsewhere(page, dashboard) == []
                 await expect(page.locator(".viewer")).to_contain_text(viewer)
