@@ -120,6 +120,11 @@ def piped(*words: str, env: Commands) -> str:
     return ran.stdout
 
 
+def buffered(cli: Commands) -> dict[str, str]:
+    """The environment of a command, which holds back what it prints into a pipe, as Python does by itself."""
+    return {**os.environ, **cli.env, "PYTHONUNBUFFERED": ""}
+
+
 def test_a_poor_encoding(cli: Commands) -> None:
     """What it lacks is replaced."""
     said = piped("queues", env=Commands({**cli.env, "PYTHONIOENCODING": "ascii"}))
@@ -131,9 +136,7 @@ def test_a_pipe_that_is_closed(cli: Commands, options: str) -> None:
     """As `head` does: the command ends soon and quietly, with the code of programs that are ended by it."""
     command = f"{TASKPROC} watch --interval 0.2 {options} | head -n 1; echo ${{PIPESTATUS[0]}}"
     began = time.monotonic()
-    ran = subprocess.run(
-        ["/bin/bash", "-c", command], env={**os.environ, **cli.env}, capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run(["/bin/bash", "-c", command], env=buffered(cli), capture_output=True, text=True, check=True)
     [line, code] = ran.stdout.splitlines()
     assert json.loads(line)["queues"] if options else line.count(":") == 2
     assert (code, ran.stderr) == ("141", "")
@@ -143,7 +146,7 @@ def test_a_pipe_that_is_closed(cli: Commands, options: str) -> None:
 def test_what_is_looked_at_comes_at_once(cli: Commands) -> None:
     """Into a pipe too, whose reader waits for each line."""
     command = [str(TASKPROC), "watch", "--interval", "600", "--json"]
-    with subprocess.Popen(command, env={**os.environ, **cli.env}, stdout=subprocess.PIPE, text=True) as watching:
+    with subprocess.Popen(command, env=buffered(cli), stdout=subprocess.PIPE, text=True) as watching:
         try:
             assert watching.stdout is not None
             assert select.select([watching.stdout], [], [], 20)[0]
