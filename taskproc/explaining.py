@@ -142,11 +142,12 @@ async def _obstacles(looking: Looking, task: TaskInfo, tenant: str | None) -> st
     alive = await _alive(looking, workers)
     serving = [worker for worker in workers if task.queue in worker.queues]
     paused = await _pauses(looking, task, tenant)
-    return f"{paused}{_hindrance(task.queue, serving, [worker for worker in serving if worker in alive])}"
+    living = [worker for worker in serving if worker in alive]
+    return f"{paused}{_hindrance(task.queue, serving, living, counted=tenant is None)}"
 
 
-def _hindrance(queue: str, known: list[WorkerInfo], alive: list[WorkerInfo]) -> str:
-    """What keeps the workers that serve the queue from fetching."""
+def _hindrance(queue: str, known: list[WorkerInfo], alive: list[WorkerInfo], *, counted: bool) -> str:
+    """What keeps the workers that serve the queue from fetching; `counted`: and how much they run."""
     if not known:
         return f" No worker serves queue {queue}: add it to the `queues` of one."
     if not alive:
@@ -158,6 +159,8 @@ def _hindrance(queue: str, known: list[WorkerInfo], alive: list[WorkerInfo]) -> 
     slots, running = sum(worker.max_workers for worker in fetching), sum(worker.running for worker in fetching)
     if running < slots:
         return ""
+    if not counted:
+        return " Its workers have no free slot."
     draining = len(alive) - len(fetching)
     more = f"; {draining} more that {'serves it is' if draining == 1 else 'serve it are'} draining" if draining else ""
     return f" Its workers have no free slot: they run {_counted(running, 'task')}{more}."

@@ -159,6 +159,25 @@ async def test_explain_says_that_all_slots_are_taken(settings: MakeSettings) -> 
     assert full == "It is ready, next in queue default. Its workers have no free slot: they run 2 tasks."
 
 
+async def test_explain_tells_a_tenant_nothing_of_others(settings: MakeSettings) -> None:
+    """Neither how many tasks they have, nor who stopped everybody, and why."""
+    jobs = Jobs()
+    async with working(settings(max_workers=2), jobs) as tasks:
+        for word in ("a", "b"):
+            await tasks.on(tenant="other").enqueue(jobs.wait, word)
+        await jobs.noted("a begins", "b begins")
+        await tasks.on(tenant="other").enqueue(jobs.note, "c")
+        waiting = await tasks.on(tenant="acme").enqueue(jobs.note, "d")
+        await tasks.pause(queue="default", reason="other owes us money", by="ann")
+        said = await tasks.explain(waiting, tenant="acme")
+        await tasks.resume(queue="default")
+        jobs.go_on.set()
+        await jobs.noted("c", "d")
+    assert said == (
+        "It is ready in queue default. Queue default is paused: resume the queue. Its workers have no free slot."
+    )
+
+
 @pytest.mark.leaves_keys("thousands of tasks are left, and deleted with the prefix")
 async def test_looks_do_not_grow_with_what_there_is(
     settings: MakeSettings, client: redis.Redis, monkeypatch: pytest.MonkeyPatch

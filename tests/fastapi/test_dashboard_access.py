@@ -263,7 +263,7 @@ async def test_a_tenant_is_shown_its_own(settings: MakeSettings) -> None:
         assert one in (await client.get("/tasks/queue", params={"name": "idle"}, headers=acme)).text
         task = (await client.get("/tasks/task", params={"id": one}, headers=acme)).text
         assert "mine" in task
-        assert "waits for its turn" in task
+        assert "It is ready in queue idle." in task
         assert "behind" not in task  # how many others there are
         assert "Ready</dt><dd>1</dd>" in (await client.get("/tasks", headers=acme)).text
         for form, status in (({"tenant": "acme"}, 303), ({}, 403), ({"queue": "idle"}, 403), ({"tenant": "bob"}, 403)):
@@ -278,6 +278,12 @@ async def test_a_tenant_is_shown_its_own(settings: MakeSettings) -> None:
         assert await processor.get_task(one) is None
         assert await processor.get_pauses() == []
         assert [each.by for each in await processor.get_audit()] == ["alice"] * 3
+        await processor.record_act("cancel-task", one, by="root@vm", tenant="acme", detail="bob asked for it")
+        audit = (await client.get("/tasks/audit", headers=acme)).text
+        assert "an operator" in audit
+        assert "alice" in audit
+        assert "root@vm" not in audit
+        assert "bob" not in audit
 
 
 # Other sites

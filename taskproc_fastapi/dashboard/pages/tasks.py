@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from taskproc.models import AttemptInfo, PauseInfo, TaskInfo
+from taskproc.models import AttemptInfo, TaskInfo
 from taskproc.redaction import HIDDEN
 from taskproc_fastapi.dashboard.access import Refused
 from taskproc_fastapi.dashboard.redaction import shown
@@ -58,34 +58,13 @@ async def show_one(view: View) -> Page:
     steps = _steps(task, await view.processor.get_attempts(id_, tenant=view.tenant))
     data = OneTask(
         task=task,
-        explained=await view.processor.explain(id_) if view.tenant is None else await _explained(view, task),
+        explained=await view.processor.explain(id_, tenant=view.tenant),
         steps=steps,
         forgotten=steps[0].attempt.number - 1 if steps else 0,
         arguments=await _arguments(view, task),
         traceback=task.traceback if view.tenant is None else None,  # which shows the app's own code
     )
     return Page(template="task.html", title=f"Task {task.call.rpartition(':')[2] or task.topic}", data=data)
-
-
-async def _explained(view: View, task: TaskInfo) -> str:
-    """As `explain()`, but without what it tells of others: how many they are, and why something is paused."""
-    match task.state:
-        case "ready" | "delayed":
-            when = (
-                "It is ready, and waits for its turn." if task.due_at is None else f"It is delayed until {task.due_at}."
-            )
-            pauses = [each for each in await view.processor.get_pauses() if _holds(each, task)]
-            return f"{when} It is paused." if pauses else when
-        case "leased":
-            return f"Its attempt {task.attempt} runs."
-        case "dead":
-            return f"It is dead since {task.died_at}."
-        case "held":
-            return f"It is a continuation, and waits for the end of batch {task.batch_id}."
-
-
-def _holds(pause: PauseInfo, task: TaskInfo) -> bool:
-    return pause.queue in (None, task.queue) and pause.tenant in (None, task.tenant)
 
 
 def _steps(task: TaskInfo, attempts: Sequence[AttemptInfo]) -> list[Step]:
