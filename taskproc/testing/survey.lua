@@ -2,14 +2,18 @@
 -- KEYS: meta, queues, schedules, ended
 -- arg: queues? (else all), within, retention (ms)
 -- returns: [[queue, ready, running, due now or within that time]…], [ids of up to ten due schedules],
---   how many ended batches are past their retention
+--   how many ended batches are past their retention; of what is due or past, a thousand at most is counted
+local function due(key, by)
+  return #redis.call('ZRANGEBYSCORE', key, '-inf', by, 'LIMIT', 0, 1000)
+end
+
 local function row_of(queue)
   local key = P .. ':queue:' .. queue
   return {
     queue,
     tonumber(redis.call('HGET', key, '*')) or 0,
     redis.call('ZCARD', key .. ':leased'),
-    redis.call('ZCOUNT', key .. ':delayed', '-inf', now + arg.within),
+    due(key .. ':delayed', now + arg.within),
   }
 end
 
@@ -20,5 +24,5 @@ end
 return {
   rows,
   redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 10),
-  redis.call('ZCOUNT', KEYS[4], '-inf', now - arg.retention),
+  due(KEYS[4], now - arg.retention),
 }
