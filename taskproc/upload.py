@@ -16,7 +16,7 @@ from taskproc.records import Chunk
 from taskproc.supervised import Duties
 
 if TYPE_CHECKING:
-    from taskproc.storage import Sending, Storage
+    from taskproc.storage import AddedToBatch, Sending, Storage
     from taskproc.tracing import Tracing
 
 __all__ = ["OpenBatches", "Upload", "finish"]
@@ -60,6 +60,7 @@ class Upload:
         self._one_at_a_time = asyncio.Lock()
         self._sent = 0
         self._part: _Part | None = None  # not known to have arrived
+        self._unsure = False  # it may have
         self._closed = False
         self._tasks: deque[Sending] = deque()
         self._bytes = 0  # of the data of these tasks
@@ -103,10 +104,12 @@ class Upload:
         return sent == "sealed"
 
     async def abandon(self) -> None:
-        """Cancels a batch of which a part is sent, or may be, and the rest will not be."""
+        """Cancels a batch of which a part is sent, or may be, and the rest will not be. What goes in one step is there as
+        a whole or not at all, and is left alone.
+        """
         self._closed = True
         self._open.discard(self._entry)
-        if not self._sent and self._part is None:
+        if not self._sent and (self._part is None or self._part.last or not self._unsure):
             return
         try:
             await self._storage.cancel_batch(self.batch)
@@ -128,16 +131,24 @@ class Upload:
         """Sends one chunk: the one before, if it is not known to have arrived."""
         async with self._one_at_a_time:
             part = self._part = self._part or self._next_part(ending=ending)
-            answer = await self._storage.add_to_batch(self._chunk(part), part.tasks, part.continuations)
+            answer = await self._deliver(part)
             if answer != "ok":
                 self._refuse(answer)
                 return "refused"
-            self._part = None
+            self._part, self._unsure = None, False
             self._sent += 1
             if part.last:
                 return "sealed"
             self._open.add(self._entry)
             return "sent"
+
+    async def _deliver(self, part: _Part) -> AddedToBatch:
+        before, self._unsure = self._unsure, True
+        try:
+            return await self._storage.add_to_batch(self._chunk(part), part.tasks, part.continuations)
+        except TaskProcessorError as error:
+            self._unsure = before or (isinstance(error, StorageUnavailable) and error.maybe_accepted)
+            raise
 
     def _next_part(self, *, ending: bool) -> _Part:
         """Continuations first: they must be there when the batch is canceled before it is whole."""
@@ -204,7 +215,7 @@ class OpenBatches:
 
 
 async def finish(upload: Upload) -> bool:
-    """Sends the rest of a batch; if that fails half-way, it is canceled."""
+    """Sends the rest of a batch; if that fails between two parts, it is canceled."""
     try:
         return await upload.finish()
     except BaseException:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from taskproc import Batch, ScheduleData, TaskContext, TaskProcessor, TaskProcessorSettings
+from taskproc import Batch, ScheduleData, StorageUnavailable, TaskContext, TaskProcessor, TaskProcessorSettings
 from taskproc.scripts import scripts
 from tests.conftest import MakeSettings
 from tests.faults.kit import lose, sha
@@ -99,6 +99,28 @@ async def test_lost_chunks_of_a_batch(settings: MakeSettings, proxy: Proxy) -> N
         await jobs.noted("continuation", "1200")
     assert (outcome.total, outcome.done) == (1201, 1201)
     assert sorted(jobs.notes) == sorted(["continuation", *map(str, range(1201))])
+
+
+async def test_an_append_that_gets_no_answer_cancels_nothing(settings: MakeSettings, proxy: Proxy) -> None:
+    """Its one part is there or not; what the batch had before goes on, whoever gives up waiting."""
+    jobs = Jobs()
+
+    async def append(tasks: TaskProcessor, batch_id: str) -> None:
+        await tasks.append_batch(None, None, batch_id, lambda batch: batch.enqueue(jobs.note, "appended"))
+
+    async with working(through(proxy, settings(command_timeout=500 * MS)), jobs) as tasks:
+        async with tasks.batch() as batch:
+            batch.on(delay=timedelta(seconds=1)).enqueue(jobs.note, "first")
+        proxy.silence(sha("add_to_batch"), 9)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await append(tasks, batch.id)
+        with pytest.raises(StorageUnavailable) as raised:
+            await append(tasks, batch.id)
+        assert raised.value.maybe_accepted
+        outcome = await ended(tasks, batch.id)
+    assert (outcome.state, outcome.total, outcome.done) == ("done", 3, 3)
+    assert sorted(jobs.notes) == ["appended", "appended", "first"]
 
 
 async def test_a_lost_cancel(settings: MakeSettings, proxy: Proxy) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from taskproc import StorageUnavailable, TaskProcessor, TaskProcessorSettings
+from taskproc import Batch, StorageUnavailable, TaskProcessor, TaskProcessorSettings
 from tests.faults.kit import SECOND, sha
 from tests.kit import Proxy, Server, wait_until
 from tests.worker.kit import MS, Jobs, ended, gone, processor_of, running, working
@@ -201,6 +201,31 @@ async def test_a_full_redis_refuses_what_is_new_and_takes_what_is_done(mortal: S
             assert (await ended(looking, batch.id)).done == 5
             client.config_set("maxmemory", 0)
         await gone(tasks, await tasks.enqueue(jobs.note, "room again"), 10)
+    assert "no room" not in jobs.notes
+
+
+@pytest.mark.parametrize("size", [1, 600])
+async def test_an_append_for_which_there_is_no_room_changes_nothing(mortal: Server, size: int) -> None:
+    """However many parts it has: the first one was refused, so what the batch had before goes on."""
+    jobs = Jobs()
+
+    def build(batch: Batch) -> None:
+        for _ in range(size):
+            batch.enqueue(jobs.note, "no room")
+
+    async with working(on(mortal), jobs) as tasks:
+        async with tasks.batch() as batch:
+            batch.enqueue(jobs.wait, "before")
+        await jobs.noted("before begins")
+        with mortal.client() as client:
+            client.config_set("maxmemory", 1)
+            with pytest.raises(StorageUnavailable) as raised:
+                await tasks.append_batch(None, None, batch.id, build)
+            client.config_set("maxmemory", 0)
+        assert not raised.value.maybe_accepted
+        jobs.go_on.set()
+        outcome = await ended(tasks, batch.id)
+    assert (outcome.state, outcome.total, outcome.done) == ("done", 1, 1)
     assert "no room" not in jobs.notes
 
 
