@@ -104,8 +104,8 @@ class Upload:
         return sent == "sealed"
 
     async def abandon(self) -> None:
-        """Cancels a batch of which a part is sent, or may be, and the rest will not be. What goes in one step is there as
-        a whole or not at all, and is left alone.
+        """Cancels a batch of which a part is sent, or may be, and the rest will not be. What goes in one step is there
+        as a whole or not at all, and is left alone.
         """
         self._closed = True
         self._open.discard(self._entry)
