@@ -78,6 +78,8 @@ class Batch:
         """Options for one task, or with `when` for a continuation: after `success` (of all tasks), `failed` (some are
         dead or discarded), `canceled`, or `complete` (any of these).
         """
+        if "tenant" in options:
+            raise EnqueueError("on(tenant=…): all tasks of a batch have one tenant, name it where the batch begins")
         said = Options.said(queue or self._defaults.queue, {**options, "tenant": self._defaults.tenant})
         if when is None:
             return BatchOn(self, said)

@@ -16,7 +16,7 @@ import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
 from taskproc.connection import Connection, send
-from taskproc.errors import StorageUnavailable
+from taskproc.errors import ConfigurationError, StorageUnavailable
 from taskproc.keys import Keys
 from taskproc.replies import UNKNOWN_OUTCOME, explain, is_not_executed
 from taskproc.scripts import scripts
@@ -42,6 +42,15 @@ class Driver:
         self._keys = keys
         self._timeout = command_timeout
         self._scripts = scripts()
+        self._loop = asyncio.get_running_loop()
+
+    def check_loop(self) -> None:
+        """ConfigurationError in another event loop than that of the connections."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigurationError(
+                "the processor is connected in another event loop than this one: await its calls there, or use "
+                "`processor.blocking`, which hands them over"
+            )
 
     async def run(
         self,
@@ -89,6 +98,7 @@ class Driver:
 
     async def repeat(self, request: Callable[[float], Awaitable[T]], subject: str | None = None) -> T:
         """What the request gives, repeated while it fails for reasons that pass; it gets the seconds that it has."""
+        self.check_loop()
         tries = _Tries(self._address, self._timeout)
         while tries.may_go_on:
             tries.began()

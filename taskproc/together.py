@@ -30,6 +30,7 @@ class Together:
 
     async def enqueue(self, sending: Sending) -> None:
         """Returns when Redis has the task. Cancelled, it may have it all the same."""
+        self._storage.driver.check_loop()
         if self._joined is not None:
             await self._join(self._joined, sending)
             return

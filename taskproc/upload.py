@@ -112,7 +112,7 @@ class Upload:
         if not self._sent and (self._part is None or self._part.last or not self._unsure):
             return
         try:
-            await self._storage.cancel_batch(self.batch)
+            await self._storage.cancel_batch(self.batch, self._tenant)
             while await self._storage.cancel_queued(self.batch):
                 pass
         except TaskProcessorError as error:

@@ -1,12 +1,13 @@
 """The calls for `def` code: from a thread they wait for the loop, in the loop they are refused."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from taskproc import Batch, NotConnected, TaskProcessor, TaskProcessorError, current_task
+from taskproc import Batch, ConfigurationError, NotConnected, TaskProcessor, TaskProcessorError, current_task
 from tests.conftest import MakeSettings
 from tests.worker.kit import Jobs, ended, gone, processor_of, working
 
@@ -96,6 +97,25 @@ async def test_blocking_in_the_loop_is_refused(settings: MakeSettings) -> None:
             with pytest.raises(TaskProcessorError, match="await the call itself"):
                 call()
         assert (await tasks.get_queue("default")).length == 0
+
+
+async def test_another_event_loop_is_refused(settings: MakeSettings) -> None:
+    """A `def` route that calls `asyncio.run` would break the connections of all: nothing is sent, all goes on."""
+    jobs = Jobs()
+    async with working(settings(), jobs) as tasks:
+        for call in (
+            lambda: tasks.enqueue(jobs.note, "elsewhere"),
+            lambda: tasks.enqueue_batch(None, None, lambda batch: batch.enqueue(jobs.note, "elsewhere")),
+            lambda: tasks.get_queue("default"),
+        ):
+            with pytest.raises(ConfigurationError, match="another event loop than this one: .*blocking"):
+                await asyncio.to_thread(_run_elsewhere, call)
+        await gone(tasks, await tasks.enqueue(jobs.note, "here"))
+    assert jobs.notes == ["here"]
+
+
+def _run_elsewhere(call: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    asyncio.run(call())
 
 
 async def test_blocking_before_the_start_is_refused(settings: MakeSettings) -> None:
