@@ -80,7 +80,8 @@ class Batch:
         """
         if "tenant" in options:
             raise EnqueueError("on(tenant=…): all tasks of a batch have one tenant, name it where the batch begins")
-        said = Options.said(queue or self._defaults.queue, {**options, "tenant": self._defaults.tenant})
+        queue = self._defaults.queue if queue is None else queue
+        said = Options.said(queue, {**options, "tenant": self._defaults.tenant})
         if when is None:
             return BatchOn(self, said)
         if when not in WHENS:

@@ -107,17 +107,17 @@ class BlockingOn:
         return self._blocking.wait(self._blocking.processor.enqueue_with(self._options, method, args, kwargs))
 
 
-class BlockingContext:
-    """What a `def` task asks of its context."""
+class BlockingContext(Blocking):
+    """What a `def` task asks of its context, and of its processor."""
 
     def __init__(self, context: TaskContext) -> None:
+        super().__init__(context.processor)
         self._context = context
-        self._blocking = Blocking(context.processor)
 
     def extend_lock(self, by: timedelta) -> bool:
         """As `TaskContext.extend_lock`."""
-        return self._blocking.wait(self._context.extend_lock(by))
+        return self.wait(self._context.extend_lock(by))
 
     def get_batch(self) -> BatchInfo | None:
         """As `TaskContext.get_batch`."""
-        return self._blocking.wait(self._context.get_batch())
+        return self.wait(self._context.get_batch())

@@ -138,15 +138,13 @@ class TaskProcessor(Steering):
         storage = Storage(connection, self.settings.prefix, patience, self.observers)
         try:
             await storage.open_store()
-        except StorageUnavailable as error:
+        except BaseException as error:
             await connection.close()
-            raise StorageUnavailable(
-                f"Redis at {connection.address} cannot be reached: {str(error.__cause__ or error).rstrip('.')}. "
-                "Is it running?"
-            ) from error
-        except BaseException:
-            await connection.close()
-            raise
+            if not isinstance(error, StorageUnavailable):
+                raise
+            why = str(error.__cause__ or error).rstrip(".")
+            said = f"Redis at {connection.address} cannot be reached: {why}. Is it running?"
+            raise StorageUnavailable(said) from error
         open_batches = OpenBatches(storage, OPEN_FOR_MS / 4000)
         looking = Looking(storage)
         schedules = Schedules(self.settings, storage, looking, lambda: self._sender)
@@ -243,6 +241,7 @@ class TaskProcessor(Steering):
         """Returns when `run()` has ended, at once if it is not running."""
         if self._worker_ended is not None and self._worker is not None:
             await self._worker_ended.wait()
+            await asyncio.sleep(0)  # run() returns a step later
 
     def request_stop(self) -> None:
         """Begins what `stop()` does and returns at once, as a signal handler must."""

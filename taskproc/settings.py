@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from taskproc.context import TaskContext
 
     TaskHook = Callable[[TaskContext], Awaitable[object] | object]
-    ErrorHook = Callable[[TaskContext, BaseException], Awaitable[object] | object]
+    # it gets a BaseException; Any, so that a hook that says Exception fits
+    ErrorHook = Callable[[TaskContext, Any], Awaitable[object] | object]
     DelayHook = Callable[[TaskContext, int], Awaitable[timedelta | None] | timedelta | None]
 else:  # what pydantic sees: the context module builds on this one
     TaskHook = ErrorHook = DelayHook = Callable[..., Any]

@@ -36,6 +36,7 @@ def refused() -> list[tuple[Callable[[Batch], object], type[Exception], str]]:
         ),
         (lambda batch: batch.on("failed"), InvalidName, r"on\(when='failed'\)"),
         (lambda batch: batch.on(retries=0), EnqueueError, "retries=0"),
+        (lambda batch: batch.on(""), InvalidName, "queue name ''"),
         (lambda batch: cast("Any", batch).on(tenant="other"), EnqueueError, "all tasks of a batch have one tenant"),
         (lambda batch: batch.on(delay=SECOND, delay_until=datetime.now(UTC)), EnqueueError, "both given"),
         (lambda batch: batch.enqueue_task(cast("Any", b"x")), EnqueueError, "TaskData"),

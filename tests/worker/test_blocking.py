@@ -21,7 +21,7 @@ class Threaded:
 
     def enqueue_more(self) -> None:
         tasks = current_task().processor.blocking
-        tasks.enqueue(self.jobs.note, "one")
+        current_task().blocking.enqueue(self.jobs.note, "one")
         tasks.on("default", tenant="acme").enqueue(self.jobs.note, "two")
 
     def look(self) -> None:

@@ -143,7 +143,7 @@ async def test_stop_may_be_called_at_any_time(settings: MakeSettings) -> None:
         worker = asyncio.create_task(tasks.run())
         await asyncio.sleep(0)
         await asyncio.gather(tasks.stop(), tasks.stop())
-        await worker
+        assert worker.done()
         await tasks.stop()
         assert await tasks.get_workers() == []
 
