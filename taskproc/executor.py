@@ -64,7 +64,13 @@ class JsonExecutor:
         if _is_async(getattr(function, "__func__", function)):
             await function(*args, **kwargs)
             return
-        result = await ctx.processor.in_thread(ctx, lambda: function(*args, **kwargs))
+
+        def call() -> Any:
+            if ctx.cancel_requested:  # it was told to end before a thread was free
+                raise asyncio.CancelledError
+            return function(*args, **kwargs)
+
+        result = await ctx.processor.in_thread(ctx, call)
         if inspect.isawaitable(result):
             if ctx.cancel_requested:
                 if inspect.iscoroutine(result):

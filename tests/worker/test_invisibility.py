@@ -8,7 +8,7 @@ from datetime import timedelta
 from taskproc import TaskContext, background, current_task
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
-from tests.worker.kit import MS, Jobs, died, ended, gone, working
+from tests.worker.kit import MS, Jobs, died, ended, gone, processor_of, running, working
 
 
 class Slow:
@@ -168,3 +168,19 @@ async def test_a_late_thread_settles_nothing(settings: MakeSettings) -> None:
         await wait_until(lambda: slow.at_a_time == 0)
         await asyncio.sleep(0.05)
         assert await tasks.get_task(task_id) == dead
+
+
+async def test_what_found_no_thread_in_its_time_never_begins(settings: MakeSettings) -> None:
+    """The one thread is kept by a call of the worker before: a call that died waiting for it does not run later."""
+    slow, jobs = Slow(), Jobs()
+    made = settings(max_workers=1, retries=1, shutdown_grace=timedelta(0))
+    async with processor_of(made, slow, jobs) as tasks:
+        async with running(tasks):
+            stuck = await tasks.enqueue(slow.stuck)
+            await wait_until(lambda: slow.attempts == 1)
+        assert await tasks.cancel_task(stuck)
+        async with running(tasks):
+            await died(tasks, await tasks.on(invisibility=300 * MS).enqueue(jobs.note_in_thread, "late"))
+            slow.go_on.set()
+            await gone(tasks, await tasks.enqueue(jobs.note_in_thread, "in time"))
+    assert jobs.notes == ["in time"]
