@@ -226,7 +226,7 @@ class TaskProcessor(Steering):
             try:
                 await check_server(self.settings, opened.storage)
                 await opened.storage.check_access()
-                await opened.schedules.reconcile(self.settings.app_name, list(self._declared.values()))
+                await opened.schedules.reconcile(list(self._declared.values()))
                 break
             except StorageUnavailable as error:  # it was there when the processor connected, and will be again
                 logger.warning("%s", one_line(message_of(error)))
@@ -368,7 +368,8 @@ class TaskProcessor(Steering):
         self, schedule: ScheduleData, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Declares a schedule, before the start. A worker that starts brings Redis up to date: declared schedules are
-        added or changed, those that `settings.app_name` no longer declares are removed, all others stay as they are.
+        added or changed, those that `settings.app_name` no longer declares are removed, all others stay as they are. A
+        process that declares none removes none, unless its settings say `app_name`.
         """
         cron_of_valid(schedule, self.settings)
         if self.running:

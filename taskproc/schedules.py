@@ -97,13 +97,21 @@ class Schedules:
         """Removes a schedule."""
         return await self._storage.cancel_schedule(schedule_name(id_), tenant_or_any(tenant))
 
-    async def reconcile(self, owner: str, declared: list[Declared]) -> None:
-        """Makes Redis hold what the code declares: new ones added, changed ones changed, those that left it removed."""
+    async def reconcile(self, declared: list[Declared]) -> None:
+        """Makes Redis hold what the code declares: new ones added, changed ones changed, those that left it removed. Who
+        declares none removes only those of an `app_name` that was set: it may be a worker beside the app.
+        """
+        owner = self._settings.app_name
         for said in declared:
             await self._upsert(said, owner)
         kept = {said.schedule.id for said in declared}
-        for id_ in await self._looking.declared(owner):
-            if id_ not in kept and await self._storage.cancel_schedule(id_, None, owner):
+        gone = [id_ for id_ in await self._looking.declared(owner) if id_ not in kept]
+        if gone and not declared and "app_name" not in self._settings.model_fields_set:
+            said = "this process declares no schedules; %d that others declared stay: set app_name here to remove them"
+            logger.info(said, len(gone))
+            return
+        for id_ in gone:
+            if await self._storage.cancel_schedule(id_, None, owner):
                 logger.info("schedule %s is no longer declared and was removed", one_line(id_))
 
     async def correct(self) -> None:

@@ -41,7 +41,7 @@ async def bring_schedules(processor: TaskProcessor) -> None:
     inside = cast("Any", processor)
     declared = list(inside._declared.values())  # noqa: SLF001
     if declared and not processor.running:
-        await inside._opened().schedules.reconcile(processor.settings.app_name, declared)  # noqa: SLF001
+        await inside._opened().schedules.reconcile(declared)  # noqa: SLF001
 
 
 def check_loop(processor: TaskProcessor, function: str) -> None:

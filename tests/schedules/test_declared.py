@@ -53,7 +53,7 @@ async def test_redis_follows_the_code(settings: MakeSettings) -> None:
         assert await names(settings) == ["b", "c", "run-time"]
         changed = await look(tasks, "b")
         assert (changed.cron, changed.scope, changed.next.day) == (OTHER, "changed", 2)
-        await deploy(settings)
+        await deploy(settings, app_name="app")
         assert await names(settings) == ["run-time"]
         await tasks.cancel_schedule("run-time")
 
@@ -66,7 +66,7 @@ async def test_a_restart_keeps_the_next_instant(settings: MakeSettings, clock: C
         before = await look(tasks, "a")
         await deploy(settings, schedule)
         assert await look(tasks, "a") == before
-    await deploy(settings)
+        await tasks.cancel_schedule("a")
 
 
 async def test_what_is_upserted_at_run_time_is_the_run_times(settings: MakeSettings) -> None:
@@ -74,9 +74,18 @@ async def test_what_is_upserted_at_run_time_is_the_run_times(settings: MakeSetti
     await deploy(settings, ScheduleData(id="a", cron=SELDOM))
     async with app(settings, Cycles()) as tasks:
         await tasks.upsert_schedule(ScheduleData(id="a", cron=OTHER), Cycles().note)
-        await deploy(settings)
+        await deploy(settings, app_name="app")
         assert (await look(tasks, "a")).cron == OTHER
         await tasks.cancel_schedule("a")
+
+
+async def test_a_worker_beside_the_app_removes_nothing(settings: MakeSettings) -> None:
+    """It declares nothing, and says no `app_name`: what the app declares is not its to remove."""
+    await deploy(settings, ScheduleData(id="a", cron=SELDOM))
+    await deploy(settings)
+    assert await names(settings) == ["a"]
+    await deploy(settings, app_name="app")
+    assert await names(settings) == []
 
 
 async def test_two_apps_share_a_prefix(settings: MakeSettings) -> None:
@@ -104,7 +113,7 @@ async def test_the_code_may_give_its_schedule_to_another_tenant(settings: MakeSe
     await deploy(settings, ScheduleData(id="a", tenant="acme", cron=SELDOM))
     await deploy(settings, ScheduleData(id="a", tenant="other", cron=SELDOM))
     assert (await names(settings, "acme"), await names(settings, "other")) == ([], ["a"])
-    await deploy(settings)
+    await deploy(settings, app_name="app")
     assert await names(settings, "other") == []
 
 
@@ -123,7 +132,7 @@ async def test_two_processes_that_start_at_once(settings: MakeSettings, clock: C
             await each.stop()
         await asyncio.gather(*workers)
     assert sorted(cycle.word for cycle in cycles.notes) == ["a", "b"]
-    await deploy(settings)
+    await deploy(settings, app_name="app")
 
 
 async def test_an_id_is_declared_once(settings: MakeSettings) -> None:
