@@ -98,8 +98,8 @@ class Schedules:
         return await self._storage.cancel_schedule(schedule_name(id_), tenant_or_any(tenant))
 
     async def reconcile(self, declared: list[Declared]) -> None:
-        """Makes Redis hold what the code declares: new ones added, changed ones changed, those that left it removed. Who
-        declares none removes only those of an `app_name` that was set: it may be a worker beside the app.
+        """Makes Redis hold what the code declares: new ones added, changed ones changed, those that left it removed.
+        Who declares none removes only those of an `app_name` that was set: it may be a worker beside the app.
         """
         owner = self._settings.app_name
         for said in declared:
