@@ -53,6 +53,7 @@ class Maintenance:
         return {
             "take-back": self._every(self._sweep, self._take_back),
             "push-back": self._every(settings.pushback_frequency, self._push_back),
+            "cancel": self._every(settings.pushback_frequency, self._cancel),
             "clean-up": self._every(settings.clean_up_frequency, self._clean_up),
         }
 
@@ -112,10 +113,13 @@ class Maintenance:
         await end(*self._reports)
 
     async def _push_back(self) -> None:
-        """Of all queues, also those that nobody serves; and what producers left behind that died."""
+        """Of all queues, also those that nobody serves."""
         async for queues in self._all_queues():
             while await self._tend(queues):
                 pass
+
+    async def _cancel(self) -> None:
+        """What producers left behind that died, and what is left of a cancel whose caller died."""
         while await self._storage.cancel_abandoned(self._timeout):
             pass
         for batch in await self._storage.canceled():

@@ -115,6 +115,8 @@ class DueSchedules(msgspec.Struct, frozen=True, kw_only=True):
     due: Sequence[DueSchedule]
     torn: bool
     """An index lacks some schedule: `mend_schedules`."""
+    more: bool
+    """There may be more that are due."""
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -43,14 +43,21 @@ class Scheduler:
             await self._schedules.correct()
             self._correct_at = loop.time() + CORRECT_EVERY
         self._changed.clear()
-        found = await self._storage.due_schedules()
+        found, moved = await self._fire_due(skip=0)
         if found.torn:
             logger.warning("an index of schedules is damaged and is mended")
             await self._storage.mend_schedules()
-            found = await self._storage.due_schedules()
-        moved = [await self._fire(schedule, found.now) for schedule in found.due]
-        if not any(moved):
+        elif not moved:
             await self._sleep(found)
+
+    async def _fire_due(self, skip: int) -> tuple[DueSchedules, bool]:
+        """What was due, and whether something moved on; those that cannot be read here do not hide what is behind."""
+        found = await self._storage.due_schedules(skip)
+        outcomes = [await self._fire(schedule, found.now) for schedule in found.due]
+        moved = any(outcome not in (None, "paused") for outcome in outcomes)
+        if moved or None not in outcomes or not found.more:
+            return found, moved
+        return await self._fire_due(skip + outcomes.count(None))
 
     async def _sleep(self, found: DueSchedules) -> None:
         until = self._settings.base_frequency.total_seconds()
@@ -62,13 +69,13 @@ class Scheduler:
         except TimeoutError:
             return
 
-    async def _fire(self, schedule: DueSchedule, now: int) -> bool:
+    async def _fire(self, schedule: DueSchedule, now: int) -> str | None:
+        """What came of it; None: this process cannot read it."""
         cron = self._schedules.cron_of(schedule)
         if cron is None:
-            return False
+            return None
         instant = schedule.next
         if now - instant > MISSED_AFTER:
             instant = cron.latest(instant, now) or instant
         busy = self._settings.deadletter_unique_schedules
-        outcome = await self._storage.fire_schedule(schedule, instant, cron.next(instant), dead_is_busy=busy)
-        return outcome != "paused"
+        return await self._storage.fire_schedule(schedule, instant, cron.next(instant), dead_is_busy=busy)

@@ -157,15 +157,16 @@ class Storage(Controls):
         reply = await self.driver.run("upsert_schedule", (self.keys.schedules,), arg, [data])
         return int(reply) if reply else None
 
-    async def due_schedules(self) -> DueSchedules:
-        """The schedules that are due, and when the next one is."""
-        arg = {"due": True, "take": PAGE_OF_SCHEDULES}
+    async def due_schedules(self, skip: int = 0) -> DueSchedules:
+        """A page of the schedules that are due, and when the next one is."""
+        arg = {"due": True, "skip": skip, "take": PAGE_OF_SCHEDULES}
         now, first, rows, torn, damaged = await self.driver.run("read_schedules", (self.keys.schedules,), arg)
         for id_ in damaged:
             logger.error("schedule %r is damaged in Redis and was taken off: add it again", _text(id_))
         return DueSchedules(
-            now=int(now), following=int(first) if first else None, due=[_due(row) for row in rows], torn=bool(torn)
-        )
+            now=int(now), following=int(first) if first else None, due=[_due(row) for row in rows], torn=bool(torn),
+            more=len(rows) == PAGE_OF_SCHEDULES,
+        )  # fmt: skip
 
     async def all_schedules(self, skip: int) -> list[DueSchedule]:
         """A page of all schedules."""

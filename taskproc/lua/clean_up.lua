@@ -4,7 +4,7 @@
 -- returns: '1' when there is more to do
 local function remove(batch)
   local tenant = read_hash(batch_key(batch), 'tenant')[1]
-  for _, id in ipairs(redis.call('LRANGE', batch_key(batch, 'then'), 0, 999)) do
+  for _, id in ipairs(redis.pcall('LRANGE', batch_key(batch, 'then'), 0, 999)) do -- damaged, it is gone over
     redis.call('UNLINK', task_key(id))
   end
   redis.call('UNLINK', batch_key(batch), batch_key(batch, 'chunks'), batch_key(batch, 'then'))

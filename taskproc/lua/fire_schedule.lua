@@ -6,7 +6,7 @@
 --   ended), 'stale', 'paused'
 local key = schedule_key(arg.id)
 local schedule = read_schedule(arg.id)
-if schedule.next ~= string.format('%.0f', arg.from) or not is_whole(schedule) then
+if not is_whole(schedule) or tonumber(schedule.next) ~= arg.from then
   return 'stale'
 elseif arg.instant and everything_is_paused() then
   return 'paused'

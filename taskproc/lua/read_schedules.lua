@@ -1,6 +1,6 @@
 -- Schedules that are due, or a page of a tenant's, or of all.
 -- KEYS: meta, schedules
--- arg: due (boolean), or tenant?, skip; take (at most 1,000)
+-- arg: due (boolean), or tenant?; skip, take (at most 1,000)
 -- returns: now, the first instant later than that ('' if there is none),
 --   [[id, tenant, queue, scope, cron, timezone, seconds, unique, expire, next, paused, last,
 --   started, outcome, ended, owner]…],
@@ -21,7 +21,7 @@ end
 
 local function wanted()
   if arg.due then
-    return redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, arg.take)
+    return redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', arg.skip, arg.take)
   end
   return arg.tenant and of_tenant() or redis.call('ZRANGE', KEYS[2], arg.skip, arg.skip + arg.take - 1)
 end

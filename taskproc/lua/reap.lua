@@ -44,6 +44,9 @@ local worker = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[
 if not worker then
   return { '', {} }
 end
+if type(redis.pcall('HLEN', P .. ':worker:' .. worker)) == 'table' then
+  redis.call('UNLINK', P .. ':worker:' .. worker) -- it is no hash; what the worker runs stands elsewhere
+end
 redis.call('HSET', P .. ':worker:' .. worker, 'dead', '1')
 local lost, room = {}, MOST_TOLD
 for _, id in ipairs(redis.call('SRANDMEMBER', P .. ':worker:' .. worker .. ':tasks', arg.limit)) do

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from taskproc import ScheduleData, TaskProcessor
+from taskproc.storage import PAGE_OF_SCHEDULES
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
 from tests.schedules.kit import SELDOM, Clock, Cycles, look, scheduled
@@ -122,4 +123,39 @@ async def test_a_text_of_a_schedule_that_is_none(
         async with running(tasks):
             await cycles.noted(1)
         assert (await look(tasks, "bad")).scope == "\ufffd"
+    assert [one.schedule_id for one in cycles.notes] == ["good"]
+
+
+async def test_an_instant_that_is_written_otherwise(
+    settings: MakeSettings, clock: Clock, client: redis.Redis, prefix: str
+) -> None:
+    """It is the number that counts: the schedule fires once and moves on."""
+    cycles = Cycles()
+    async with (
+        processor_of(settings(base_frequency=SOON), cycles) as tasks,
+        scheduled(tasks, ScheduleData(id="odd", cron=SELDOM), cycles.note),
+    ):
+        clock.fall_due("odd")
+        client.hset(f"{prefix}:schedule:odd", "next", f"0{clock.now}")
+        async with running(tasks):
+            await cycles.noted(1)
+            assert client.zcount(f"{prefix}:schedules", "-inf", clock.now) == 0
+
+
+async def test_many_that_cannot_be_read_hide_nothing(
+    settings: MakeSettings, clock: Clock, client: redis.Redis, prefix: str
+) -> None:
+    """As many as one look brings, all due before one that can be read."""
+    cycles = Cycles()
+    async with processor_of(settings(base_frequency=SOON), cycles) as tasks:
+        for number in range(PAGE_OF_SCHEDULES + 1):
+            await tasks.upsert_schedule(ScheduleData(id=f"bad-{number}", cron=SELDOM), cycles.note)
+            client.hset(f"{prefix}:schedule:bad-{number}", "timezone", "Mars/Olympus")
+            clock.fall_due(f"bad-{number}")
+        async with scheduled(tasks, ScheduleData(id="good", cron=SELDOM), cycles.note):
+            clock.fall_due("good")
+            async with running(tasks):
+                await cycles.noted(1)
+        for number in range(PAGE_OF_SCHEDULES + 1):
+            await tasks.cancel_schedule(f"bad-{number}")
     assert [one.schedule_id for one in cycles.notes] == ["good"]

@@ -267,3 +267,32 @@ def test_damaged_batch(raw_store: Store, name: str) -> None:
     assert "end" in raw_store.batch("b2")
     done(raw_store.storage.clean_up(0))
     assert raw_store.batch("b2") == {}
+
+
+def test_cleaning_up_passes_over_continuations_that_are_no_list(raw_store: Store) -> None:
+    """The batch goes with them, and those that ended after it are not held up."""
+    raw_store.start_worker()
+    for batch in ("b1", "b2"):
+        raw_store.add_batch(batch, 1)
+        raw_store.settle("done", *raw_store.fetch())
+        raw_store.later(1)
+    raw_store.client.set(raw_store.keys.batch("b1") + ":then", "?")
+    raw_store.later(1_000)
+    done(raw_store.storage.clean_up(1_000))
+    assert [key for key in raw_store.dump() if key.startswith("batch")] == []
+
+
+def test_a_dead_worker_whose_record_is_no_hash(raw_store: Store) -> None:
+    """What it ran goes back, and so does what another dead one ran."""
+    raw_store.add_batch("b1", 2)
+    for worker in ("w1", "w2"):
+        raw_store.start_worker(worker)
+        raw_store.fetch(worker, 1)
+    raw_store.client.set(f"{raw_store.keys.prefix}:worker:w1", "?")
+    for _ in range(15):
+        raw_store.later(TIMEOUT // 2)
+        done(raw_store.storage.beat("w3", TIMEOUT))
+    while raw_store.reap()[0]:
+        pass
+    raw_store.start_worker("w3")
+    assert [one.id for one in raw_store.fetch("w3")] == ["b1.0.0", "b1.0.1"]
