@@ -30,10 +30,9 @@ end
 local rows = {}
 for number, queue in ipairs(arg.queues) do
   local turns = is_fair(queue) and redis.call('ZRANGE', queue_key(queue, 'turns'), 0, arg.tenants - 1) or {}
-  local tenants = {}
-  for _, tenant in ipairs(turns) do
-    tenants[#tenants + 1] = tenant
-    tenants[#tenants + 1] = redis.call('HGET', queue_key(queue), tenant)
+  local of_each, tenants = #turns > 0 and redis.call('HMGET', queue_key(queue), unpack(turns)) or {}, {}
+  for position, tenant in ipairs(turns) do
+    tenants[2 * position - 1], tenants[2 * position] = tenant, of_each[position]
   end
   rows[number] = {
     redis.call('HGET', queue_key(queue), '*') or '0',

@@ -284,4 +284,4 @@ async def test_many_queues_are_looked_at_in_steps(
         client.sadd(f"{made.prefix}:queues", *names)
         assert [queue.name for queue in await tasks.get_queues()] == ["default", *names]
         client.delete(f"{made.prefix}:queues")
-    assert (sum(sizes), max(sizes)) == (451, 200)
+    assert (sum(sizes), max(sizes)) == (451, 10)
