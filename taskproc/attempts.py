@@ -145,6 +145,10 @@ class Attempts:
         running = [(run.attempt.id, run.attempt.token, run) for run in unsettled]
         return [*running, *((one.settlement.id, one.settlement.token, None) for one in self.pending)]
 
+    def running(self) -> list[Running]:
+        """What runs, for any thread: it may have ended a moment later."""
+        return list(self._running)
+
     # From start to end
 
     def start_soon(self, attempts: Sequence[Attempt], leased_at: float) -> None:
@@ -215,7 +219,7 @@ class Attempts:
             return
         try:
             await self._storage.extend([(run.attempt.id, run.attempt.token, milliseconds(needed))])
-        except TaskProcessorError as error:
+        except Exception as error:  # noqa: BLE001 - the attempt is handed in, whatever comes of this
             logger.warning(
                 "task %s: its lease could not be extended for its hooks (%s)",
                 one_line(run.attempt.id),
@@ -291,8 +295,10 @@ class Attempts:
     async def watch(self) -> None:
         """Ends attempts whose time is over, gives up those that do not end, renews leases that are to be renewed."""
         self.lag.expect(WATCH_EVERY)
-        await asyncio.sleep(WATCH_EVERY)
-        self.lag.arrive()
+        try:
+            await asyncio.sleep(WATCH_EVERY)
+        finally:  # who is cancelled is expected no more
+            self.lag.arrive()
         now = time.monotonic()
         unsettled = [run for run in self._running if not run.settled]
         for run in unsettled:

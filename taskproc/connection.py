@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -10,6 +11,7 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
 from redis.retry import Retry
 
@@ -178,7 +180,14 @@ async def send(client: redis.asyncio.Redis, patience: float, *words: Any) -> Any
     async with asyncio.timeout(patience):
         connection = await pool.get_connection()
         try:
-            await connection.send_command(*words)
+            await _write(connection, words)
             return await connection.read_response()
         finally:
             await pool.release(connection)
+
+
+async def _write(connection: Any, words: Sequence[Any]) -> None:
+    try:
+        await connection.send_command(*words)
+    except RuntimeError as error:  # so uvloop says that the other side has reset the connection
+        raise RedisConnectionError(str(error)) from error

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import uvloop
 
 from taskproc import StorageUnavailable, TaskProcessor
 from tests.conftest import MakeSettings
@@ -98,3 +99,27 @@ async def test_a_wake_up_call_that_is_lost_in_the_dark(settings: MakeSettings, s
                 await jobs.noted(str(number), seconds=1)
                 await asyncio.sleep(0.2)
             await wait_until(lambda: proxy.silenced == 2, 5, "silence on two connections")
+
+
+@pytest.mark.leaves_keys("what is enqueued is not run")
+def test_reset_connections_under_uvloop(settings: MakeSettings, server: Server) -> None:
+    """A write to what the other side has reset is a RuntimeError there; calls are repeated all the same."""
+    made, jobs = settings(), Jobs()
+
+    async def enqueue(tasks: TaskProcessor, end: float) -> None:
+        while time.monotonic() < end:
+            await tasks.enqueue(jobs.note, "task")
+
+    async def reset(proxy: Proxy, end: float) -> None:
+        while time.monotonic() < end:
+            await asyncio.to_thread(proxy.close_all)
+            await asyncio.sleep(0.02)
+
+    async def main(proxy: Proxy) -> None:
+        made.redis = proxy.url
+        async with processor_of(made, jobs) as tasks:
+            end = time.monotonic() + 3
+            await asyncio.gather(reset(proxy, end), *(enqueue(tasks, end) for _ in range(30)))
+
+    with Proxy(server.port) as proxy:
+        uvloop.run(main(proxy))

@@ -108,7 +108,7 @@ async def test_another_event_loop_is_refused(settings: MakeSettings) -> None:
             lambda: tasks.enqueue_batch(None, None, lambda batch: batch.enqueue(jobs.note, "elsewhere")),
             lambda: tasks.get_queue("default"),
         ):
-            with pytest.raises(ConfigurationError, match="another event loop than this one: .*blocking"):
+            with pytest.raises(ConfigurationError, match=r"another event loop than this one: .*blocking"):
                 await asyncio.to_thread(_run_elsewhere, call)
         await gone(tasks, await tasks.enqueue(jobs.note, "here"))
     assert jobs.notes == ["here"]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Generator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import cast
 
@@ -13,9 +14,10 @@ from taskproc.attempts import Pending
 from taskproc.records import Settled, Settlement
 from taskproc.running import Running
 from taskproc.scripts import scripts
+from taskproc.storage import Storage
 from tests.conftest import MakeSettings
 from tests.kit import Proxy, Server, wait_until
-from tests.worker.kit import Jobs, ended, working
+from tests.worker.kit import Jobs, died, ended, working
 
 
 @pytest.fixture
@@ -107,3 +109,22 @@ async def test_what_a_stale_answer_means(
     pending.repeated = repeated
     pending.deliver("stale", known)
     assert await future == told
+
+
+async def test_a_failed_attempt_is_handed_in_whatever_becomes_of_its_lease(
+    settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is to be longer for the hooks; an error there, of whatever kind, costs neither them nor the settle."""
+    jobs, seen, asked = Jobs(), Outcomes(), list[object]()
+
+    async def broken(_storage: Storage, leases: object) -> list[bool]:
+        asked.append(leases)
+        raise RuntimeError("the transport is closed")
+
+    monkeypatch.setattr(Storage, "extend", broken)
+    async with working(settings(retries=1, on_task_end=seen.end), jobs) as tasks:
+        task_id = await tasks.on(invisibility=timedelta(seconds=12)).enqueue(jobs.fail, "mine")
+        dead = await died(tasks, task_id)
+        await wait_until(lambda: seen.all == ["failed"])
+        await tasks.discard_dead_tasks("default")
+    assert (len(asked), dead.error_message) == (1, "mine")
