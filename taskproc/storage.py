@@ -153,7 +153,7 @@ class Storage(Controls):
         self, id_: str, schedule: ScheduleRecord, data: bytes, following: int, owner: str | None
     ) -> int | None:
         """Adds or changes a schedule; its next instant, or None when the id is another tenant's."""
-        arg = {"id": id_, "schedule": schedule, "next": following, "owner": owner}
+        arg = {"id": id_, "schedule": schedule, "next": following, "owner": owner, "request": new_request()}
         reply = await self.driver.run("upsert_schedule", (self.keys.schedules,), arg, [data])
         return int(reply) if reply else None
 
@@ -207,10 +207,15 @@ class Storage(Controls):
 
     # Dead letters
 
-    async def retry_dead(self, queue: str, ids: Sequence[str], retries: int | None, tenant: str | None) -> list[str]:
-        """Makes those dead tasks ready again, once; the ids of those that are, unless a first reply was lost."""
+    async def retry_dead(
+        self, queue: str, ids: Sequence[str], retries: int | None, tenant: str | None, *, data: bytes | None = None
+    ) -> list[str]:
+        """Makes those dead tasks ready again, once, with other data if given; the ids of those that are, unless a first
+        reply was lost.
+        """
         arg = {"queue": queue, "ids": ids, "retries": retries, "tenant": tenant, "request": new_request()}
-        return [id_.decode() for id_ in await self.driver.run("retry_dead", arg=arg)]
+        payloads = () if data is None else (data,)
+        return [id_.decode() for id_ in await self.driver.run("retry_dead", arg=arg, payloads=payloads)]
 
     async def discard_dead(self, queue: str, ids: Sequence[str], tenant: str | None) -> list[str]:
         """Removes those dead tasks; the ids of those that were there."""

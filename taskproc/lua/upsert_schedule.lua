@@ -1,13 +1,15 @@
 -- Adds or changes a schedule. With the same cron and time zone it keeps its next instant; what has become of it
 -- it keeps always.
 -- KEYS: meta, schedules
--- arg: id, next (ms, for a new cron or time zone), owner?, schedule: {tenant, queue, scope, cron, timezone, seconds,
+-- arg: id, next (ms, for a new cron or time zone), owner?, request (unique name of this request), schedule: {tenant, queue, scope, cron, timezone, seconds,
 --   unique?, expire?, retries, invisibility, auto_extend?, call, topic?}; ARGV[2]: the data of its tasks
--- returns: the next instant, or '' when the id is another tenant's
+-- returns: the next instant, or '' when the id is another tenant's; of a repeat the one that it would have
 local key = schedule_key(arg.id)
 local KEPT_FIELDS = { 'task', 'paused', 'last', 'started', 'outcome', 'ended' }
 local before = read_hash(key, 'tenant', 'cron', 'timezone', 'seconds', 'next', 'owner', unpack(KEPT_FIELDS))
-if before[1] and before[1] ~= arg.schedule.tenant then
+if is_done(arg.request) then
+  return string.format('%.0f', whole(before[5]) or arg.next)
+elseif before[1] and before[1] ~= arg.schedule.tenant then
   if not arg.owner or before[6] ~= arg.owner then
     return ''
   end
@@ -37,4 +39,5 @@ redis.call('ZADD', KEYS[2], next, arg.id)
 redis.call('ZADD', ALL_SCHEDULES, 0, arg.schedule.tenant .. ':' .. arg.id)
 redis.call('ZADD', P .. ':tenants', now, arg.schedule.tenant)
 redis.call('PUBLISH', P .. ':events', 'schedule')
+note_done(arg.request)
 return string.format('%.0f', next)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from taskproc.records import ScheduleRecord
@@ -63,6 +64,18 @@ def test_cancel_of_a_schedule(store: Store) -> None:
     store.lose_reply()
     assert done(store.storage.cancel_schedule("s1", None))
     assert not done(store.storage.cancel_schedule("s1", None))
+
+
+def test_upsert_of_a_schedule(store: Store) -> None:
+    """It was changed in between, or removed: what came later holds."""
+    other = msgspec.structs.replace(SCHEDULE, cron="0 * * * *")
+    upsert = lambda said: done(store.storage.upsert_schedule("s1", said, b"", store.now + MINUTE, None))  # noqa: E731
+    store.lose_reply(lambda: upsert(other))
+    assert upsert(SCHEDULE) == store.now + MINUTE
+    assert store.dump()["schedule:s1"]["cron"] == "0 * * * *"
+    store.lose_reply(lambda: done(store.storage.cancel_schedule("s1", None)))
+    upsert(SCHEDULE)
+    assert "schedule:s1" not in store.dump()
 
 
 def test_trigger_of_a_schedule(store: Store) -> None:
