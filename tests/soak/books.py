@@ -2,116 +2,27 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from tests.soak.history import Event
+from tests.soak.work import FOREVER, Attempt, Batch, Cancel, Part, Retry, Task, Work
 
-FOREVER = float("inf")
 LATE = 0.5  # seconds between what happens to a process and the line in which it says so, on a busy machine
 BACK = 1.0  # seconds until all goes on after a fault, or a start
 UNHEARD = 0.8  # seconds of silence beside a fault: since the last beat before it, and until the next one after it
 FETCHED = 2.0  # seconds that a fetch may be under way; then its worker does not wait for it any more
-RETRIES = 2
 
 FORGETTING = ("rewind", "failover", "primary killed", "primary frozen")
 """The server, or the one that takes its place, does not know any more what it has acknowledged since."""
-AWAY = ("restart", "standstill", "pause", "stall", *FORGETTING)
+AWAY = ("restart", "standstill", "slot moved", "pause", "stall", *FORGETTING)
 """Nothing is handed out, or this machine has too much to do."""
-DELAYING = ("frozen", "cut off", "standstill", "stall", "primary frozen")
+DELAYING = ("frozen", "cut off", "standstill", "slot moved", "stall", "primary frozen")
 """What has been handed out before may arrive after."""
 SILENCING = ("frozen", "cut off")
 """Others take a process for dead."""
-HARMLESS = ("pause", "paused")
+PAUSES = ("pause", "pause of a queue", "pause of a tenant")
+"""Nothing of it is handed out."""
+HARMLESS = (*PAUSES, "paused")
 """No reply is lost."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """From its start until its end, or the death of its process."""
-
-    start: Event
-    ends: float
-    how: str = ""
-    """done, failed, cancelled; "" when its process died."""
-    outcomes: list[Event] = field(default_factory=list[Event])
-
-    @property
-    def pid(self) -> int:
-        return self.start.pid
-
-    def counted(self) -> Iterator[Event]:
-        """Outcomes after which the task is over."""
-        for event in self.outcomes:
-            if event.how in ("done", "canceled") or (event.how == "failed" and event.attempt >= RETRIES):
-                yield event
-
-
-@dataclass(slots=True)
-class Cancel:
-    """Of a task or a batch."""
-
-    asked: float
-    told: float = FOREVER
-    """When the answer came, if one came."""
-    how: str = ""
-    """canceled, not canceled; "" when no answer came."""
-
-
-@dataclass(slots=True)
-class Work:
-    """What a producer knows of what it has sent: a task, or a batch."""
-
-    sending: Event | None = None
-    answer: Event | None = None
-    """accepted, maybe or refused; None when its producer died meanwhile."""
-    cancel: Cancel | None = None
-
-    @property
-    def accepted(self) -> bool:
-        return self.answer is not None and self.answer.what == "accepted"
-
-    @property
-    def refused(self) -> bool:
-        return self.answer is not None and self.answer.what == "refused"
-
-    @property
-    def is_canceled(self) -> bool:
-        """For certain."""
-        return self.cancel is not None and self.cancel.how == "canceled"
-
-
-@dataclass(slots=True)
-class Task(Work):
-    """What its producer, and its workers, know of it."""
-
-    name: str = ""
-    batch: str = ""
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
-
-    @property
-    def bad(self) -> bool:
-        """Whether it fails for good."""
-        return self.name.endswith("!")
-
-    def finished(self, how: str) -> bool:
-        """Whether an attempt has come to an end of its own, after which the task is over."""
-        last = RETRIES if how == "failed" else 1
-        return any(attempt.how == how and attempt.start.attempt >= last for attempt in self.attempts)
-
-    def counted(self) -> Iterator[tuple[Attempt, Event]]:
-        """Outcomes after which the task is over, and whose they are."""
-        return ((attempt, event) for attempt in self.attempts for event in attempt.counted())
-
-
-@dataclass(slots=True)
-class Batch(Work):
-    """What its producer knows, and the last look at it."""
-
-    id: str = ""
-    names: Sequence[str] = ()
-    looked: Event | None = None
-    in_parts: bool = False
-    """Then it may be there in part, and not whole."""
 
 
 class Books:
@@ -127,33 +38,64 @@ class Books:
         }
         self.tasks: dict[str, Task] = {}
         self.batches: dict[str, Batch] = {}
+        self.retries: list[Retry] = []
         self._deaths = {fault.pid: fault.until for fault in self.faults if fault.how == "killed"}
         for event in self.events:
             self._produced(event)
         self._attempts()
 
     def _produced(self, event: Event) -> None:
-        if event.what == "sending":
-            if event.batch:
-                in_parts = event.how == "parts"
-                self.batches[event.batch] = Batch(event, id=event.batch, names=event.names, in_parts=in_parts)
-            self.tasks |= {name: Task(event, name=name, batch=event.batch) for name in event.names}
         batch = self.batches.get(event.batch)
-        if event.what == "looked" and batch is not None:
-            batch.looked = event
-        for one in self._about(event, batch):
-            if event.what in ("accepted", "maybe", "refused"):
+        if event.what == "sending":
+            self._sent(event, batch)
+        elif event.what in ("accepted", "maybe", "refused"):
+            for one in self._answered(event, batch):
                 one.answer = event
-            elif event.what == "canceling":
-                one.cancel = Cancel(event.at)
-            elif event.what in ("canceled", "not canceled") and one.cancel is not None:
+        elif event.what in ("canceling", "canceled", "not canceled"):
+            self._canceled(event, batch)
+        elif event.what in ("retrying", "retried"):
+            self._retried(event)
+        elif event.what == "looked" and batch is not None:
+            batch.looked = event
+
+    def _sent(self, event: Event, batch: Batch | None) -> None:
+        cancel = None
+        if batch is not None:
+            batch.appended.append(Part(event, names=event.names))
+            cancel = batch.cancel
+        elif event.batch:
+            in_parts = event.how == "parts"
+            self.batches[event.batch] = Batch(event, id=event.batch, names=event.names, in_parts=in_parts)
+        self.tasks |= {name: Task(event, cancel=cancel, name=name, batch=event.batch) for name in event.names}
+
+    def _answered(self, event: Event, batch: Batch | None) -> Iterator[Work]:
+        """What a producer was told of: a task, or the part of a batch that it has sent last, with its tasks."""
+        if batch is not None:
+            yield batch.parts[-1]
+        for name in batch.parts[-1].names if batch is not None else event.names:
+            if name in self.tasks:
+                yield self.tasks[name]
+
+    def _canceled(self, event: Event, batch: Batch | None) -> None:
+        cancel = Cancel(event.at)
+        for one in self._about(event, batch):
+            if event.what == "canceling":
+                one.cancel = cancel
+            elif one.cancel is not None:
                 one.cancel.told, one.cancel.how = event.at, event.what
 
-    def _about(self, event: Event, batch: Batch | None) -> Iterator[Task | Batch]:
-        """What a producer's line is about: a task, or a batch with its tasks."""
+    def _retried(self, event: Event) -> None:
+        if event.what == "retrying":
+            self.retries.append(Retry(event, self._deaths.get(event.pid, FOREVER)))
+        for retry in self.retries:
+            if event.what == "retried" and retry.asked.token == event.token:
+                retry.told, retry.count = event.at, sum(event.counts or [])
+
+    def _about(self, event: Event, batch: Batch | None) -> Iterator[Work]:
+        """What is canceled: a task, or a batch with its tasks."""
         if batch is not None:
             yield batch
-        for name in batch.names if batch is not None else event.names:
+        for name in batch.all_names if batch is not None else event.names:
             if name in self.tasks:
                 yield self.tasks[name]
 
@@ -199,9 +141,35 @@ class Books:
         """Whether the server may have forgotten what it did in that time."""
         return bool(self.during(FORGETTING, since, until))
 
-    def away(self, since: float, until: float) -> float:
-        """For how much of that time nothing was handed out, seconds; faults that overlap count both."""
-        return sum(max(min(fault.until, until) - max(fault.at, since), 0) for fault in self.faults if fault.how in AWAY)
+    def undone(self, attempt: Attempt, outcome: Event) -> str:
+        """Whether the server may have forgotten how an attempt ended; or that it ever began, and a worker that had no
+        answer took what it meant for what happened.
+        """
+        forgot = self.during(FORGETTING, attempt.start.at - FETCHED, attempt.start.at)
+        since = min(attempt.ends, outcome.at)
+        meant = forgot and self.lost_reply(attempt.pid, since - LATE, outcome.at)
+        return self.during(FORGETTING, since, outcome.at) or (forgot if meant else "")
+
+    def knows_as_running(self, attempt: Attempt) -> float:
+        """Since when the server takes an attempt for running that has ended: it went back to a moment between; or 0."""
+        began, ended = attempt.start.at, attempt.ends
+        went_back = (one for one in self.faults if one.how in FORGETTING and began < one.at <= ended <= one.until)
+        return max((one.until for one in went_back), default=0.0)
+
+    def away(self, since: float, attempt: Attempt) -> float:
+        """For how much of the time before it an attempt could not be handed out, seconds; faults that overlap count
+        both.
+        """
+        return sum(
+            max(min(fault.until, attempt.start.at) - max(fault.at, since), 0)
+            for fault in self.faults
+            if fault.how in AWAY or (fault.how in PAUSES and is_in(fault, attempt))
+        )
+
+    def retried(self, task: Task, since: float, until: float) -> Retry | None:
+        """The last retry by hand, of this task among others, that was perhaps carried out between these times."""
+        found = [one for one in self.retries if one.asked.at <= until and one.told >= since and one.is_about(task)]
+        return found[-1] if found else None
 
     def somebody_works(self, at: float) -> bool:
         """Whether there is a worker that is up, and that nothing has befallen just then."""
@@ -237,11 +205,15 @@ class Books:
         return cancel is not None and (cancel.how != "not canceled" or self.was_rewound(cancel.asked, cancel.told))
 
     def may_be_abandoned(self, task: Task) -> bool:
-        """Whether the library may have canceled its batch: a producer does so when it could not send all, and workers
-        when it did not come back to a batch that is open, perhaps again because the server forgot its end.
+        """Whether the library may have canceled its batch: a producer does so when it could not send all, or all that
+        it appends, and workers when it did not come back to a batch that is open, perhaps again because the server
+        forgot its end.
         """
         batch = self.batches.get(task.batch)
-        return batch is not None and (not batch.accepted or (batch.in_parts and self.forgotten(batch)))
+        return batch is not None and (
+            any(not part.accepted and not part.refused for part in batch.parts)
+            or (batch.refused or (batch.in_parts and self.forgotten(batch)))
+        )
 
     def seemed_dead(self, pid: int, since: float, until: float) -> str:
         """Whether a process was frozen or cut off then, so that with what else befell it nobody heard of it for as
@@ -279,3 +251,8 @@ class Books:
             or self.seemed_dead(first.pid, first.start.at, since)
             or self.came_late(second)
         )
+
+
+def is_in(pause: Event, attempt: Attempt) -> bool:
+    """Whether a pause is about this attempt: it is of everything, or of its queue or tenant."""
+    return pause.queue in ("", attempt.start.queue) and pause.tenant in ("", attempt.start.tenant)

@@ -8,16 +8,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import combinations, pairwise
 
-from tests.soak.batches import check_batches, check_cycles
-from tests.soak.books import DELAYING, FETCHED, FORGETTING, LATE, RETRIES, Attempt, Books, Cancel, Task
+from tests.soak.batches import check_batches
+from tests.soak.books import FETCHED, FORGETTING, LATE, Books
+from tests.soak.cycles import check_cycles
 from tests.soak.history import Event
+from tests.soak.steering import check_pauses, check_retries, was_under_way
 from tests.soak.verdict import Verdict
+from tests.soak.work import RETRIES, Attempt, Cancel, Retry, Task
 
 MOST_GIVEN_BACK = 50
 STARTS_WITHIN = 20.0  # seconds, not counting those in which the server was away: delays, and take-backs, are shorter
+AGAIN_WITHIN = 4.0  # seconds, likewise, for what has a worker that lives
 CONTINUATIONS = ("success", "failed", "canceled", "complete")
 REPEATED = "enqueue repeated"
-BREAKING = ("frozen", "cut off", "lost replies", "closed", "restart", "standstill", "killed clients", "stall")
+BREAKING = (
+    "frozen", "cut off", "lost replies", "closed", "restart", "standstill", "slot moved", "killed clients", "stall",
+)  # fmt: skip
 """A worker that is told to stop may not get its last word through."""
 
 
@@ -27,11 +33,22 @@ def check(history: Iterable[Event], worker_timeout: float) -> Verdict:
     attempts = Counter(books.revisions.get(one.pid, "?") for task in books.tasks.values() for one in task.attempts)
     verdict = Verdict([], len(books.tasks), attempts, Counter(fault.how for fault in books.faults))
     verdict.faults.pop("paused", None)
-    for rule in (_unexpected, _idly, _paused, check_batches, check_cycles):
+    for rule in (_unexpected, _idly, check_pauses, check_retries, check_batches, check_cycles):
         verdict.wrong += rule(books, verdict)
     for task in books.tasks.values():
         task.attempts.sort(key=lambda attempt: attempt.start.at)
-        for each in (_accepted, _lost, _canceled, _twice, _numbered, _repeated, _overlapping, _taken_over, _waited):
+        for each in (
+            _accepted,
+            _lost,
+            _canceled,
+            _twice,
+            _numbered,
+            _repeated,
+            _overlapping,
+            _taken_over,
+            _waited,
+            _forgotten_end,
+        ):
             verdict.wrong += each(books, task, verdict)
     return verdict
 
@@ -60,7 +77,7 @@ def _unexpected(books: Books, _verdict: Verdict) -> Iterator[str]:
 def _lost(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
     """Accepted, not canceled, and never run to an end."""
     verdict.looked_at["accepted tasks"] += task.accepted
-    if not task.accepted or books.may_be_canceled(task) or task.finished("failed" if task.bad else "done"):
+    if not task.accepted or books.may_be_canceled(task) or task.has_ended:
         return
     if books.forgotten(task):
         verdict.forgotten["tasks"] += 1
@@ -73,16 +90,39 @@ def _waited(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
     continuation, when the end of its batch was forgotten.
     """
     since = [books.answered(task)] if task.accepted else [one.start.at for one in task.attempts[:1]]
-    since += [one.ends for one in task.attempts]
+    since += [_ready_again(books, task, *pair) for pair in pairwise(task.attempts)]
     for ready, attempt in zip(since, task.attempts, strict=False):
         waited = attempt.start.at - ready
-        if waited <= STARTS_WITHIN or waited - books.away(ready, attempt.start.at) <= STARTS_WITHIN:
+        if waited <= STARTS_WITHIN or waited - books.away(ready, attempt) <= STARTS_WITHIN:
             continue
         if task.sending is not None or not books.was_rewound(ready, attempt.start.at):
             yield f"started only after {waited:.1f} s: {task.name}"
 
 
-# Cancels and pauses
+def _forgotten_end(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
+    """What a worker has handed in, and the server takes for running because it forgot that, starts again soon: the
+    worker says that it does not hold it.
+    """
+    for first, second in pairwise(task.attempts):
+        until = second.start.at
+        known_again = books.knows_as_running(first) if any(first.counted()) else 0
+        gone = books.during(("killed", "stopped"), first.ends, until, first.pid)
+        if not known_again or gone or books.seemed_dead(first.pid, first.ends, until):
+            continue
+        verdict.looked_at["forgotten ends"] += 1
+        waited = until - known_again - books.away(known_again, second)
+        if waited > AGAIN_WITHIN:
+            yield f"its end was forgotten, and it started again only after {waited:.1f} s: {task.name}"
+
+
+def _ready_again(books: Books, task: Task, first: Attempt, second: Attempt) -> float:
+    """When an attempt has ended, or a dead task was retried: perhaps once more, if the server forgot that it was."""
+    has_died = any(one.was_last and one.ends <= second.start.at for one in task.attempts)
+    retry = books.retried(task, first.ends, second.start.at) if has_died and second.start.attempt == 1 else None
+    return first.ends if retry is None else min(retry.told, second.start.at)
+
+
+# Cancels
 
 
 def _canceled(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
@@ -98,7 +138,7 @@ def _canceled(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
 
 
 def _after_cancel(books: Books, task: Task, attempt: Attempt, cancel: Cancel) -> Iterator[str]:
-    if attempt.start.at > cancel.told + LATE and not _was_under_way(books, attempt):
+    if attempt.start.at > cancel.told + LATE and not was_under_way(books, attempt):
         yield f"started {attempt.start.at - cancel.told:.1f} s after its cancel was acknowledged: {task.name}"
     for event in attempt.outcomes:
         counted = event.how in ("done", "failed") and attempt.ends > cancel.told
@@ -108,24 +148,9 @@ def _after_cancel(books: Books, task: Task, attempt: Attempt, cancel: Cancel) ->
             yield f"counted as {event.how}, ended {late:.1f} s after its cancel was acknowledged: {task.name}"
 
 
-def _was_under_way(books: Books, attempt: Attempt) -> bool:
-    """Whether it may have been handed out some time before it started."""
-    return bool(books.during(DELAYING, attempt.start.at - LATE, attempt.start.at, attempt.pid))
-
-
 def _somebody_canceled(books: Books, task: Task) -> bool:
     """A producer, or workers because a batch's producer did not come back to it."""
     return books.may_be_canceled(task) or books.may_be_abandoned(task)
-
-
-def _paused(books: Books, verdict: Verdict) -> Iterator[str]:
-    """Nothing starts."""
-    attempts = [(task, attempt) for task in books.tasks.values() for attempt in task.attempts]
-    for pause in (fault for fault in books.faults if fault.how == "paused"):
-        verdict.looked_at["pauses"] += 1
-        for task, one in attempts:
-            if pause.at + LATE < one.start.at < pause.until and not _was_under_way(books, one):
-                yield f"started {one.start.at - pause.at:.1f} s after a pause: {task.name}"
 
 
 def _idly(books: Books, _verdict: Verdict) -> Iterator[str]:
@@ -146,13 +171,9 @@ def _twice(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
                 numbers[event.attempt].append((attempt, event))
     for counted in (list(task.counted()), *numbers.values()):
         for (attempt, first), (_, second) in pairwise(sorted(counted, key=lambda one: one[1].at)):
-            if not _was_forgotten(books, attempt, first) and not _was_enqueued_again(books, task, attempt):
+            retried = first.how == "failed" and books.retried(task, attempt.ends, second.at)
+            if not (retried or books.undone(attempt, first) or _was_enqueued_again(books, task, attempt)):
                 yield f"acknowledged twice, as {first.how} and as {second.how}: {task.name}"
-
-
-def _was_forgotten(books: Books, attempt: Attempt, outcome: Event) -> bool:
-    """Whether the server may have forgotten how an attempt ended."""
-    return books.was_rewound(min(attempt.ends, outcome.at), outcome.at)
 
 
 def _was_enqueued_again(books: Books, task: Task, attempt: Attempt) -> bool:
@@ -175,10 +196,12 @@ def _numbered(_books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
 
 
 def _repeated(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
-    """An attempt follows another one because that one failed, or because something happened to its process."""
+    """An attempt follows another one because that one failed, because somebody retried the task when it was dead, or
+    because something happened to the process.
+    """
     for first, second in pairwise(task.attempts):
         number = second.start.attempt - first.start.attempt
-        if first.how == "failed" and number == 1:
+        if (first.how == "failed" and number == 1) or _retry(books, task, first, second):
             continue
         reason = _reason(books, task, first, second)
         if not reason:
@@ -190,6 +213,12 @@ def _repeated(books: Books, task: Task, verdict: Verdict) -> Iterator[str]:
             verdict.duplicates[reason] += first.how == "done"
 
 
+def _retry(books: Books, task: Task, first: Attempt, second: Attempt) -> Retry | None:
+    """Of a dead task, which begins from the first attempt then."""
+    begins = first.was_last and second.start.attempt == 1
+    return books.retried(task, first.ends, second.start.at) if begins else None
+
+
 def _reason(books: Books, task: Task, first: Attempt, second: Attempt) -> str:
     """Lost replies, cut connections and a server that is away are no reason: what was handed in once counts, so after
     an end that was acknowledged there is none but that the server forgot it, or got the task once more.
@@ -197,9 +226,8 @@ def _reason(books: Books, task: Task, first: Attempt, second: Attempt) -> str:
     since, until = first.start.at, second.start.at
     late = books.came_late(second)
     for outcome in first.counted():
-        at = (min(first.ends, outcome.at), outcome.at)
         again = REPEATED if _was_enqueued_again(books, task, first) else ""
-        return books.during(FORGETTING, *at) or again or late
+        return books.undone(first, outcome) or again or late
     return (
         books.during(FORGETTING, since - FETCHED, until)
         or books.during(("killed",), since, until, first.pid)
@@ -242,3 +270,9 @@ def _taken_over(books: Books, task: Task, _verdict: Verdict) -> Iterator[str]:
         stopped = books.during(("stopped",), since, until, attempt.pid)
         if not (stopped or books.seemed_dead(attempt.pid, since, until) or books.was_rewound(since - FETCHED, until)):
             yield f"not counted, without a reason: {task.name}"
+
+
+RULES = (
+    _accepted, _lost, _waited, _forgotten_end, _canceled, _twice, _numbered, _repeated, _overlapping, _taken_over,
+)  # fmt: skip
+"""For each task."""

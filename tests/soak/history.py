@@ -13,8 +13,9 @@ DIRECTORY = "SOAK_HISTORY"
 
 What = Literal[
     "began",  # a process: by `how` it is known which revision of the package it runs
-    "sending", "accepted", "maybe", "refused",  # of a producer: a task, or a batch with its tasks
+    "sending", "accepted", "maybe", "refused",  # of a producer: a task, or a batch with its tasks, or more of it
     "canceling", "canceled", "not canceled",  # of a producer: asked, and what it was told
+    "retrying", "retried",  # of dead tasks, by a producer or the conductor: asked, and how many it was told
     "started", "ended", "outcome",  # of a worker: an attempt, its end, and what Redis made of it
     "fault", "looked",  # of the conductor
     "scheduled",  # likewise; with `until` it says from when to when there was a schedule
@@ -30,16 +31,19 @@ class Event:
     pid: int
     """Who wrote it; of a fault: whom it struck, 0 for the server and so for everybody."""
     names: list[str] = field(default_factory=list[str])
-    """Of the tasks, as their producer calls them; `?` at the end fails once, `!` always."""
+    """Of the tasks, as their producer calls them; `?` at the end fails once, `!` always, `~` until it is mended."""
     id: str = ""
     batch: str = ""
+    queue: str = ""
+    tenant: str = ""
+    """Of an attempt, of a pause, or of what is retried; "" where it does not matter."""
     token: str = ""
     attempt: int = 0
     how: str = ""
     """What happened; of a batch that is being sent: `parts`, if it may come in several."""
     until: float = 0.0
     counts: list[int] | None = None
-    """Of a batch: total, done, failed, canceled, remaining."""
+    """Of a batch: total, done, failed, canceled, remaining. Of a retry: how many tasks."""
 
     @property
     def name(self) -> str:
@@ -71,6 +75,20 @@ class Writer:
 def here() -> Writer:
     """The writer of a process that was told the folder."""
     return Writer(Path(os.environ[DIRECTORY]))
+
+
+def mend(name: str) -> None:
+    """From now on a task that has failed until now succeeds."""
+    _mended(name).touch()
+
+
+def is_mended(name: str) -> bool:
+    """Whether it does."""
+    return _mended(name).exists()
+
+
+def _mended(name: str) -> Path:
+    return Path(os.environ[DIRECTORY]) / f"{name}.mended"
 
 
 def read(directory: Path) -> list[Event]:

@@ -35,7 +35,8 @@ def of(context: TaskContext) -> dict[str, object]:
 
 def fail(name: str, attempt: int) -> None:
     """If the task shall fail."""
-    if name.endswith("!") or (name.endswith("?") and attempt == 1):
+    broken = name.endswith("~") and not history.is_mended(name)
+    if broken or name.endswith("!") or (name.endswith("?") and attempt == 1):
         raise ValueError(name)
 
 
@@ -43,7 +44,8 @@ def fail(name: str, attempt: int) -> None:
 def attempt(context: TaskContext, name: str) -> Generator[None]:
     """Writes down how it goes, and lets fail what shall fail."""
     what = of(context)
-    writer().note("started", name, batch=context.batch_id or "", **what)
+    where = {"batch": context.batch_id or "", "queue": context.queue, "tenant": context.tenant}
+    writer().note("started", name, **where, **what)
     try:
         yield
         fail(name, context.attempt)

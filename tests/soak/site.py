@@ -1,6 +1,9 @@
-"""Where a soak's data are, and what can happen there: one server, or a primary and its replica behind Sentinels."""
+"""Where a soak's data are, and what can happen there: one server, a primary and its replica behind Sentinels, or the
+nodes of a cluster.
+"""
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -9,10 +12,11 @@ from pathlib import Path
 import redis
 
 from tests.kit import Proxy, Server, block_until
-from tests.kit.topologies import Watched, is_replica, reaches_all, sentinel3
+from tests.kit.topologies import Cluster, Watched, cluster3, is_replica, reaches_all, sentinel3
 from tests.soak.history import now
 from tests.soak.plan import Mode, Step
 
+PREFIX = "{soak}"
 DURABLE: dict[str, str | int] = {"appendonly": "yes", "appendfsync": "always", "auto_aof_rewrite_percentage": 0}
 DOWN_AFTER = 2000, 4000, 4000  # ms; long enough for a busy machine, or there are failovers that nobody has planned
 DEMOTED = 40.0  # seconds within which Sentinels have made a replica of a primary that has come back
@@ -81,6 +85,50 @@ class OneServer(Site):
         self._server.freeze()
         await asyncio.sleep(step.lasts)
         self._server.thaw()
+        return since
+
+
+class Nodes(Site):
+    """Three nodes of a cluster, one of which has the slot of all keys."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._owner = cluster.owner(PREFIX)
+        self.url = cluster.url
+        self.happenings = {"slot moved": self._moved, "restart": self._restart, "standstill": self._standstill}
+
+    @property
+    def primary(self) -> Server:
+        return self._owner
+
+    def proxy(self) -> None:
+        return None
+
+    async def _moved(self, step: Step) -> float:
+        """Key by key, while everybody goes on; `lasts` is how long that takes at least."""
+        since = now()
+        target = self._cluster.others(self._owner)[step.choice % 2]
+        with self._owner.client() as client:
+            pause = step.lasts / max(client.dbsize(), 1)
+        await asyncio.to_thread(self._cluster.move, PREFIX, target, lambda _moved: time.sleep(pause))
+        self._owner = target
+        return since
+
+    async def _restart(self, step: Step) -> float:
+        """Of the owner; it is back when the cluster is whole again."""
+        since = now()
+        await asyncio.to_thread(self._owner.kill)
+        await asyncio.sleep(step.lasts)
+        await asyncio.to_thread(self._owner.start)
+        await asyncio.to_thread(self._cluster.await_ready)
+        return since
+
+    async def _standstill(self, step: Step) -> float:
+        since = now()
+        self._owner.freeze()
+        await asyncio.sleep(step.lasts)
+        self._owner.thaw()
+        await asyncio.to_thread(self._cluster.await_ready)
         return since
 
 
@@ -183,6 +231,9 @@ def site(mode: Mode) -> Generator[Site]:
     if mode == "failover":
         with sentinel3(replicas=1, down_after=DOWN_AFTER) as watched:
             yield Replicas(watched)
+    elif mode == "cluster":
+        with cluster3(**DURABLE) as cluster:
+            yield Nodes(cluster)
     else:
         with Server(**DURABLE) as server:
             yield OneServer(server)
