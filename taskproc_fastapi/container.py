@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar, cast
 
 from dependency_injector import containers, providers
 
+from taskproc import TaskProcessor
 from taskproc.errors import ConfigurationError
 from taskproc.scopes import Scope, Scopes
 from taskproc_fastapi.graph import (
@@ -80,18 +81,51 @@ async def container_resources(container: AnyContainer) -> AsyncGenerator[None]:
                 _forget(each)
 
 
-def satisfy(container: AnyContainer, service: type[T], instance: T) -> None:
-    """Gives `instance` to each `Dependency(instance_of=service)` of the container that nothing else satisfies."""
-    for provider in everything(named(container).values()):
-        if isinstance(provider, providers.Dependency) and issubclass(provider.instance_of, service):
-            if isinstance(overriding(provider), _Given):  # by another app on the same container
-                provider.reset_last_overriding()
-            if overriding(provider) is None:
-                provider.override(_Given(instance))
+def satisfy(container: AnyContainer, processor: TaskProcessor, *, starting: bool = False) -> None:
+    """Gives the processor to each `Dependency(instance_of=TaskProcessor)` of the container that nothing else satisfies,
+    in place of that of another app; singletons that keep that one are reset.
+
+    A processor that is connected is not replaced: when `starting`, that is a ConfigurationError.
+    """
+    all_providers = everything(named(container).values())
+    given = {each: _given_to(each) for each in all_providers if _wants_processor(each)}
+    others = [each.processor for each in given.values() if each is not None and each.processor is not processor]
+    if any(other.connected for other in others):
+        if starting:
+            raise ConfigurationError(
+                "the services of this container have the processor of another app, which is running: give each app a "
+                "container of its own, or share that processor: app.add_task_processor(other.state.task_processor)"
+            )
+        return
+    for provider, gift in given.items():
+        if gift is not None:
+            gift.processor = processor
+        elif overriding(provider) is None:
+            provider.override(_Given(processor))
+    for provider in all_providers:
+        if others and _keeps_one_of(provider, given):
+            _forget(provider)
 
 
-class _Given(providers.Object[Any]):
+def _wants_processor(provider: AnyProvider) -> bool:
+    return isinstance(provider, providers.Dependency) and issubclass(provider.instance_of, TaskProcessor)
+
+
+def _given_to(provider: AnyProvider) -> _Given | None:
+    overriding_it = cast("tuple[AnyProvider, ...]", cast("Any", provider).overridden)  # also below one of a test
+    return next((each for each in overriding_it if isinstance(each, _Given)), None)
+
+
+class _Given(providers.Object[TaskProcessor]):
     """What an app gave to its container."""
+
+    @property
+    def processor(self) -> TaskProcessor:
+        return cast("TaskProcessor", self.provides)
+
+    @processor.setter
+    def processor(self, processor: TaskProcessor) -> None:
+        self.set_provides(processor)
 
 
 class _ContainerScopes:

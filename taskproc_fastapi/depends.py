@@ -10,7 +10,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from taskproc import TaskProcessor
-from taskproc.errors import ConfigurationError, TaskProcessorError
+from taskproc.errors import ConfigurationError, NotConnected, TaskProcessorError
 from taskproc.scopes import Scope
 
 __all__ = ["OpenScope", "TaskScope", "Tasks", "get_task_processor", "task_scope"]
@@ -21,8 +21,20 @@ T = TypeVar("T")
 async def get_task_processor(connection: HTTPConnection) -> TaskProcessor:
     """The processor of the app that serves the request; the name for `dependency_overrides`.
 
-    ConfigurationError when that app has none. A mounted app is an app of its own.
+    ConfigurationError when that app has none, NotConnected when it was not started. A mounted app is an app of its own,
+    which nobody starts.
     """
+    processor = _processor_of(connection)
+    if processor.connected:
+        return processor
+    raise NotConnected(
+        "the processor of this app is not connected, since the lifespan of the app is not running. In a test: `with "
+        "TestClient(app) as client:` starts the app, `TestClient(app)` alone does not. If it is mounted: nobody starts "
+        "a mounted app, so share the processor of its parent: mounted.add_task_processor(app.state.task_processor)"
+    )
+
+
+def _processor_of(connection: HTTPConnection) -> TaskProcessor:
     processor: TaskProcessor | None = getattr(connection.app.state, "task_processor", None)
     if processor is not None:
         return processor
@@ -72,7 +84,7 @@ async def task_scope(connection: HTTPConnection) -> AsyncGenerator[OpenScope]:
     as with that of a task. The scope is that of the app's own processor, also where `get_task_processor` is overridden.
     ConfigurationError when the app has no processor, or that has no scopes.
     """
-    processor = await get_task_processor(connection)
+    processor = _processor_of(connection)
     if processor.scopes is None:
         raise ConfigurationError(
             "the task processor of this app has no scopes, so there are no services to get: "

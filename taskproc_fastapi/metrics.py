@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, Response
@@ -25,8 +26,11 @@ def metrics(
     """A router with one page, the metrics of `taskproc.prometheus` and all others in the registry, by default that of
     the process. Protect it as other pages: `include_router(metrics(processor), dependencies=[…])`.
 
-    Counts of what this process does, and what stands in Redis. With several processes behind one port set
-    PROMETHEUS_MULTIPROC_DIR, as the official client asks for: then a page has the counts of all.
+    Counts of what this process does, and what stands in Redis. A registry shows one processor, the last that was given
+    to `metrics` or has started; ConfigurationError, here or when the app starts, while another is connected.
+
+    With several processes behind one port set PROMETHEUS_MULTIPROC_DIR, as the official client asks for: then a page
+    has the counts of all.
     """
     try:
         from prometheus_client import REGISTRY  # noqa: PLC0415
@@ -37,10 +41,17 @@ def metrics(
         raise ConfigurationError("metrics() needs the Prometheus client: pip install 'taskproc[prometheus]'") from error
     shown = registry or REGISTRY
     instruments = instrument(processor, shown)
-    router = APIRouter(include_in_schema=False)
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncGenerator[None]:
+        instruments.show()
+        yield
+
+    router = APIRouter(include_in_schema=False, lifespan=lifespan)
 
     @router.get(path)
     async def show(accept: Annotated[str, Header()] = "") -> Response:
+        instruments.show()
         with suppress(TaskProcessorError, RedisError):  # what this process has counted is still told
             await instruments.look()
         encode, content_type = choose_encoder(accept)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any, ParamSpec, cast
 from weakref import WeakKeyDictionary
 
@@ -46,27 +47,29 @@ def add_task_processor(
 
     `settings` are those of the processor, or a function that is given the container and returns them, or nothing: they
     come from the environment then. It may be a processor too, that of another app for one that is mounted; whichever
-    of its apps starts first connects it, and closes it when it stops.
+    of its apps starts first connects it, and closes it when it stops. Nobody starts a mounted app, so it needs this.
 
     Tasks get their services from a dependency-injector `container`, see `container_scopes` (also for `services`), or
     from other `scopes`: `taskproc.factories(…)`, a dishka container. The `Resource`s of the container are opened at
-    startup and closed at shutdown, and each `Dependency(instance_of=TaskProcessor)` in it gets the processor.
+    startup and closed at shutdown, and each `Dependency(instance_of=TaskProcessor)` in it gets the processor: that of
+    the app which started last. An app does not start while the processor of another is connected there.
 
     At startup: the processor connects, the container's resources open, the lifespans of the app and of its routers
     start, then the executor does; at shutdown all that in reverse. Nothing happens before, when the module is imported.
 
     `aliases` lead from old names of code to what it is now, see `TaskProcessor`.
 
-    ConfigurationError when the app has a processor already, or what is given does not go together.
+    ConfigurationError when the app has a processor already, has started, or what is given does not go together.
     """
     _check(app, container, scopes, services)
     processor = _processor(settings, container, aliases)
+    _check_not_started(app, processor)
     if container is not None:
         scopes = container_scopes(container, services)
-        satisfy(container, TaskProcessor, processor)
+        satisfy(container, processor)
     if scopes is not None:
         _give_scopes(processor, scopes)
-    _plugins[app] = plugin = _Plugin(processor, container)
+    _plugins[app] = plugin = _Plugin(processor, container, _shared.setdefault(processor, _Shared()))
     plugin.attach(app)
     app.state.task_processor = processor
     return processor
@@ -81,18 +84,33 @@ def _check(app: fastapi.FastAPI, container: object, scopes: object, services: ob
         raise ConfigurationError("services= names providers of a dependency-injector container: pass container= too")
 
 
+def _check_not_started(app: fastapi.FastAPI, processor: TaskProcessor) -> None:
+    if app.middleware_stack is not None and not processor.connected:  # Starlette makes it at the first call
+        raise ConfigurationError(
+            "this app has started already, so nobody would connect its processor: call add_task_processor() where the "
+            "app is made, before it starts or answers a request; not in its lifespan"
+        )
+
+
 def add_task_processor_executor(app: fastapi.FastAPI) -> None:
     """Runs tasks in this process while the app is up, unless the settings say `use_hosted_service=False`.
 
+    Of apps that share a processor any may ask for it: they run while the one that connects the processor is up.
+
     At shutdown running tasks may end within `shutdown_grace`; the rest is cancelled and handed back. ConfigurationError
-    when the app has no processor, or runs tasks already.
+    when the app has no processor, has started, or runs tasks already.
     """
     plugin = _plugins.get(app)
     if plugin is None:
         raise ConfigurationError("this app has no task processor: call add_task_processor() first")
     if plugin.executes:
         raise ConfigurationError("this app runs tasks already: call add_task_processor_executor() once for each app")
-    plugin.executes = True
+    if plugin.shared.up and not plugin.shared.executes:
+        raise ConfigurationError(
+            "this app has started already, so nothing would run tasks: call add_task_processor_executor() where the "
+            "app is made, before it starts"
+        )
+    plugin.executes = plugin.shared.executes = True
 
 
 def add_schedule(
@@ -158,11 +176,29 @@ def extend_fastapi() -> None:
     stock.add_task_processor_dashboard = add_task_processor_dashboard
 
 
+@dataclass(slots=True)
+class _Shared:
+    """What the apps of a processor have in common."""
+
+    executes: bool = False
+    up: int = 0
+    """How many of them have started, executor included."""
+
+    @contextmanager
+    def one_more(self) -> Generator[None]:
+        self.up += 1
+        try:
+            yield
+        finally:
+            self.up -= 1
+
+
 class _Plugin:
     """The part of an app's life that belongs to its processor."""
 
-    def __init__(self, processor: TaskProcessor, container: AnyContainer | None) -> None:
+    def __init__(self, processor: TaskProcessor, container: AnyContainer | None, shared: _Shared) -> None:
         self.processor = processor
+        self.shared = shared
         self._container = container
         self._started = False
         self.executes = False
@@ -205,9 +241,11 @@ class _Plugin:
                 if not self.processor.connected:
                     await stack.enter_async_context(self.processor)
                 if self._container is not None:
+                    satisfy(self._container, self.processor, starting=True)
                     await stack.enter_async_context(container_resources(self._container))
                 state = await stack.enter_async_context(inner(app))
-                if self.executes and not self.processor.running:  # by another app of the processor
+                stack.enter_context(self.shared.one_more())
+                if self.shared.executes and not self.processor.running:  # by another app of the processor
                     await stack.enter_async_context(_executing(self.processor))
                 yield state
         finally:
@@ -215,6 +253,7 @@ class _Plugin:
 
 
 _plugins: WeakKeyDictionary[fastapi.FastAPI, _Plugin] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[TaskProcessor, _Shared] = WeakKeyDictionary()
 
 
 @asynccontextmanager

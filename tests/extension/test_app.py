@@ -24,7 +24,7 @@ def test_an_app_declares_its_schedules(settings: MakeSettings, stock: bool) -> N
     def start(*words: str) -> Any:
         before = len(jobs.notes)
         app = fastapi.FastAPI() if stock else FastAPI()
-        tasks = add_task_processor(app, settings(), scopes=scopes)
+        tasks = add_task_processor(app, settings(app_name="app"), scopes=scopes)
         add_task_processor_executor(app)
         for word in words:
             add_schedule(app, ScheduleData(id=word, cron=YEARLY), jobs.note, word)

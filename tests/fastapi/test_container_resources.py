@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
+from taskproc import TaskProcessor
 from taskproc_fastapi.container import container_resources, satisfy
 from tests.fastapi.container_kit import Broken, Log, Other, Service, nothing_unhandled, one, shut_down
 
@@ -137,28 +138,25 @@ async def test_an_overridden_resource_is_not_opened() -> None:
     assert log.take() == ["+other", "-other"]
 
 
-class Processor: ...
-
-
 class Inner(containers.DeclarativeContainer):
-    tasks = providers.Dependency(instance_of=Processor)
+    tasks = providers.Dependency(instance_of=TaskProcessor)
     service = providers.Factory(Service, tasks)
 
 
 class Outer(containers.DeclarativeContainer):
-    tasks = providers.Dependency(instance_of=Processor)
+    tasks = providers.Dependency(instance_of=TaskProcessor)
     number = providers.Dependency(instance_of=int)
     anything: providers.Dependency[Any] = providers.Dependency()
     inner = providers.Container(Inner)
     handed_on = providers.Container(Inner, tasks=tasks)
-    inline = providers.Factory(Service, providers.Dependency(instance_of=Processor))
+    inline = providers.Factory(Service, providers.Dependency(instance_of=TaskProcessor))
 
 
 def test_dependencies_get_the_processor_wherever_they_are() -> None:
     """In the container, in nested ones, in those that are handed the outer one's, and where they are written inline."""
     container = Outer()
-    processor = Processor()
-    satisfy(container, Processor, processor)
+    processor = TaskProcessor()
+    satisfy(container, processor)
     assert container.tasks() is processor
     assert container.inner.service().parts == (processor,)
     assert container.handed_on.service().parts == (processor,)
@@ -170,12 +168,39 @@ def test_dependencies_get_the_processor_wherever_they_are() -> None:
 def test_the_last_app_on_a_container_gives_it_its_processor() -> None:
     """Tests make many apps on one container; what somebody overrides by hand stays."""
     container = Outer()
-    by_hand = Processor()
+    by_hand = TaskProcessor()
     container.inner.tasks.override(by_hand)
-    processors = Processor(), Processor()
+    processors = TaskProcessor(), TaskProcessor()
     for processor in processors:
-        satisfy(container, Processor, processor)
+        satisfy(container, processor)
     assert container.tasks() is processors[1]
     assert container.inner.tasks() is by_hand
     container.tasks.reset_last_overriding()
     assert not container.tasks.is_defined
+
+
+def test_what_was_made_with_the_processor_of_an_earlier_app_is_made_anew() -> None:
+    """A singleton would hand tasks to it for ever; what has nothing to do with it stays as it is."""
+    container = Outer()
+    container.set_providers(
+        keeps=providers.Singleton(Service, container.tasks), other=providers.Singleton(Service, "no processor")
+    )
+    processors = TaskProcessor(), TaskProcessor()
+    satisfy(container, processors[0])
+    made = container.keeps(), container.other()
+    satisfy(container, processors[0])
+    assert (container.keeps(), container.other()) == made
+    satisfy(container, processors[1])
+    assert container.keeps().parts == (processors[1],)
+    assert container.other() is made[1]
+
+
+def test_an_override_of_a_test_hides_no_old_processor() -> None:
+    """What lies below it is that of the last app, too."""
+    container = Outer()
+    fake, *processors = TaskProcessor(), TaskProcessor(), TaskProcessor()
+    satisfy(container, processors[0])
+    with container.tasks.override(fake):
+        satisfy(container, processors[1])
+        assert container.tasks() is fake
+    assert container.tasks() is processors[1]

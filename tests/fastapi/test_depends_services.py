@@ -276,7 +276,7 @@ def test_what_fastapi_cannot_call_is_refused() -> None:
             depends_services(FastAPI(), wrong)
 
 
-async def test_the_processor_is_there() -> None:
+async def test_the_processor_is_there(settings: MakeSettings) -> None:
     """A service that enqueues takes `Tasks`, as a route does; overridden, too."""
     app = FastAPI()
 
@@ -284,14 +284,15 @@ async def test_the_processor_is_there() -> None:
         def __init__(self, tasks: Tasks) -> None:
             self.tasks = tasks
 
-    processor = app.add_task_processor(scopes=depends_services(app, [Newsletter]))
+    processor = app.add_task_processor(settings(), scopes=depends_services(app, [Newsletter]))
 
     async def tasks(scope: Any) -> object:
         newsletter: Newsletter = await scope.get(Newsletter)
         return newsletter.tasks
 
     assert processor.scopes is not None
-    assert await run_task(processor.scopes, tasks) is processor
+    async with app.router.lifespan_context(app):
+        assert await run_task(processor.scopes, tasks) is processor
     app.dependency_overrides[get_task_processor] = lambda: "a stand-in"
     assert await run_task(processor.scopes, tasks) == "a stand-in"
 

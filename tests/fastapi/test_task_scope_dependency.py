@@ -261,18 +261,19 @@ def test_after_the_request_nothing_can_be_got() -> None:
 
 def test_what_is_missing_is_named() -> None:
     """A processor, scopes, a service, a class."""
-    app = FastAPI()
+    apps = FastAPI(), FastAPI()
 
-    @app.post("/")
     async def route(scope: TaskScope) -> None:
         with pytest.raises(ConfigurationError, match=r"scope\.get\('Mailer'\): pass a class"):
             await scope.get("Mailer")  # type: ignore[arg-type]
         await scope.get(Broken)
 
-    client = TestClient(app)
+    for app in apps:
+        app.post("/")(route)
     with pytest.raises(ConfigurationError, match=r"this app has no task processor: call app\.add_task_processor"):
-        post(client, "/")
-    processor = app.add_task_processor()
+        post(TestClient(apps[0]), "/")
+    processor = apps[1].add_task_processor()
+    client = TestClient(apps[1])
     with pytest.raises(ConfigurationError, match=r"of this app has no scopes.*container=… or scopes=…"):
         post(client, "/")
     processor.scopes = factories({Session: open_session})

@@ -1,19 +1,22 @@
 """Metrics for Prometheus, and the page that shows them."""
 
 import asyncio
+import gc
 import os
 import sys
+import weakref
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
 import redis
 from fastapi import Depends, HTTPException
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskproc import ConfigurationError, TaskProcessor, TaskProcessorSettings, factories
+from taskproc import ConfigurationError, TaskData, TaskProcessor, TaskProcessorSettings, factories
 from taskproc.prometheus import MOST_QUEUES, OTHERS, instrument
 from taskproc.records import Attempt
 from taskproc_fastapi import FastAPI, metrics
@@ -130,13 +133,99 @@ async def test_too_late(settings: MakeSettings) -> None:
             metrics(tasks, registry=CollectorRegistry())
 
 
-def test_two_processors_in_one_registry(server: Server) -> None:
+def count(registry: CollectorRegistry, queue: str) -> float | None:
+    """How many tasks the registry says were sent there."""
+    return registry.get_sample_value("taskproc_tasks_sent_total", {"queue": queue})
+
+
+async def test_one_app_after_another(settings: MakeSettings) -> None:
+    """An app factory may make many, started or not: a page shows the app's own work, from zero, whichever was made
+    last; and so does one that starts again.
+    """
+    registry = CollectorRegistry()
+    processors: list[TaskProcessor] = []
+
+    def make() -> FastAPI:
+        app = FastAPI()
+        processor = app.add_task_processor(settings())
+        app.include_router(metrics(processor, registry=registry))
+        processors.append(processor)
+        return app
+
+    async def sent_by(app: FastAPI) -> float:
+        async with app.router.lifespan_context(app):
+            tasks: TaskProcessor = app.state.task_processor
+            await tasks.cancel_task(await tasks.enqueue_task(None, None, TaskData(topic="t", data=b"")))
+            found = values((await page(app)).text)
+            assert found["taskproc_queue_tasks['default', 'ready']"] == 0
+            return found["taskproc_tasks_sent_total['default']"]
+
+    first = make()
+    make()  # never started
+    assert await sent_by(first) == 1
+    second = make()
+    assert [await sent_by(app) for app in (second, first, second)] == [1, 2, 2]
+
+
+def test_a_processor_that_is_gone_leaves_the_registry() -> None:
+    """Which does not keep it alive; nor does it matter that somebody has emptied the registry meanwhile."""
+    registry = CollectorRegistry()
+    processor = TaskProcessor()
+    instrument(processor, registry).sent("old", 1)
+    gone = weakref.ref(processor)
+    del processor
+    gc.collect()
+    assert gone() is None
+    next_one = TaskProcessor()
+    instrument(next_one, registry).sent("new", 1)
+    assert (count(registry, "old"), count(registry, "new")) == (None, 1)
+    for collector in list(cast("Any", registry)._collector_to_names):
+        registry.unregister(collector)
+    last = TaskProcessor()
+    instrument(last, registry).sent("last", 1)
+    assert count(registry, "last") == 1
+
+
+async def test_two_processors_in_one_registry(settings: MakeSettings, caplog: pytest.LogCaptureFixture) -> None:
+    """Are an error while both are connected: where the second is made, when its app starts, on its page, and once in
+    the log of those who count without a page. What it has counted is shown when the other has ended.
+    """
+    registry = CollectorRegistry()
+    app, tasks = FastAPI(), TaskProcessor(settings())
+    late = app.add_task_processor(settings())
+    app.include_router(metrics(late, registry=registry))
+    counts = instrument(late, registry)
+    instrument(tasks, registry)
+    async with tasks:
+        with pytest.raises(ConfigurationError, match=r"another processor, which is connected.*registry=Collector"):
+            metrics(TaskProcessor(settings()), registry=registry)
+        with pytest.raises(ConfigurationError, match="another processor, which is connected"):
+            await app.router.lifespan_context(app).__aenter__()
+        with pytest.raises(ConfigurationError, match="another processor, which is connected"):
+            await page(app)
+        counts.sent("late", 1)
+        counts.sent("late", 1)
+        assert count(registry, "late") is None
+    assert [record.levelname for record in caplog.records if "registry=" in record.message] == ["ERROR"]
+    counts.sent("late", 1)
+    assert count(registry, "late") == 3
+
+
+def test_two_pages_of_one_processor() -> None:
+    """Count once."""
+    registry, processor = CollectorRegistry(), TaskProcessor()
+    made = instrument(processor, registry)
+    metrics(processor, path="/internal", registry=registry)
+    assert processor.observers == [made]
+    assert instrument(processor, CollectorRegistry()) is not made
+
+
+def test_other_metrics_of_these_names() -> None:
     """Are an error that says what to do."""
     registry = CollectorRegistry()
-    settings = TaskProcessorSettings(redis=server.url)
-    instrument(TaskProcessor(settings), registry)
-    with pytest.raises(ConfigurationError, match="another registry"):
-        instrument(TaskProcessor(settings), registry)
+    Counter("taskproc_attempts", "Mine", registry=registry)
+    with pytest.raises(ConfigurationError, match=r"other metrics of these names.*taskproc_attempts.*another registry="):
+        instrument(TaskProcessor(), registry)
 
 
 async def test_processes_behind_one_port(settings: MakeSettings, tmp_path: Path) -> None:
