@@ -21,7 +21,7 @@ from taskproc.keys import Keys
 from taskproc.replies import UNKNOWN_OUTCOME, explain, is_not_executed
 from taskproc.scripts import scripts
 
-__all__ = ["Driver", "encode"]
+__all__ = ["Driver", "check_loop", "encode"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two tries
 SHORTEST_TRY = 0.02  # seconds
 
 encode = msgspec.msgpack.Encoder().encode
+
+
+def check_loop(connected_in: asyncio.AbstractEventLoop) -> None:
+    """ConfigurationError in another event loop than that of the connections."""
+    if asyncio.get_running_loop() is not connected_in:
+        raise ConfigurationError(
+            "the processor is connected in another event loop than this one: await its calls there, or use "
+            "`processor.blocking`, which hands them over"
+        )
 
 
 class Driver:
@@ -43,14 +52,6 @@ class Driver:
         self._timeout = command_timeout
         self._scripts = scripts()
         self._loop = asyncio.get_running_loop()
-
-    def check_loop(self) -> None:
-        """ConfigurationError in another event loop than that of the connections."""
-        if asyncio.get_running_loop() is not self._loop:
-            raise ConfigurationError(
-                "the processor is connected in another event loop than this one: await its calls there, or use "
-                "`processor.blocking`, which hands them over"
-            )
 
     async def run(
         self,
@@ -98,7 +99,7 @@ class Driver:
 
     async def repeat(self, request: Callable[[float], Awaitable[T]], subject: str | None = None) -> T:
         """What the request gives, repeated while it fails for reasons that pass; it gets the seconds that it has."""
-        self.check_loop()
+        check_loop(self._loop)
         tries = _Tries(self._address, self._timeout)
         while tries.may_go_on:
             tries.began()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from taskproc.driver import check_loop
 from taskproc.errors import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Together:
 
     async def enqueue(self, sending: Sending) -> None:
         """Returns when Redis has the task. Cancelled, it may have it all the same."""
-        self._storage.driver.check_loop()
+        check_loop(self._loop)
         if self._joined is not None:
             await self._join(self._joined, sending)
             return

@@ -1,4 +1,5 @@
--- One step of counting the queued tasks of a canceled batch: whole chunks, up to `limit` tasks, or one larger chunk.
+-- One step of counting the queued tasks of a canceled batch, and of marking its dead ones: whole chunks, up to `limit`
+-- tasks, or one larger chunk.
 -- KEYS: meta, canceled
 -- arg: batch, limit
 -- returns: '1' when there are more chunks
@@ -14,6 +15,8 @@ local function cancel_one(id)
   elseif task[1] == 'd' then
     append(delayed, task[2], id)
     end_canceled(id, task[4])
+  elseif task[1] == 'x' then
+    redis.call('HSET', task_key(id), 'canceled', '1') -- it stays dead, also when its batch is forgotten
   end
 end
 

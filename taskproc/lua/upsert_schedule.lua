@@ -1,8 +1,9 @@
 -- Adds or changes a schedule. With the same cron and time zone it keeps its next instant; what has become of it
 -- it keeps always.
 -- KEYS: meta, schedules
--- arg: id, next (ms, for a new cron or time zone), owner?, request (unique name of this request), schedule: {tenant, queue, scope, cron, timezone, seconds,
---   unique?, expire?, retries, invisibility, auto_extend?, call, topic?}; ARGV[2]: the data of its tasks
+-- arg: id, next (ms, for a new cron or time zone), owner?, request (unique name of this request),
+--   schedule: {tenant, queue, scope, cron, timezone, seconds, unique?, expire?, retries, invisibility, auto_extend?,
+--   call, topic?}; ARGV[2]: the data of its tasks
 -- returns: the next instant, or '' when the id is another tenant's; of a repeat the one that it would have
 local key = schedule_key(arg.id)
 local KEPT_FIELDS = { 'task', 'paused', 'last', 'started', 'outcome', 'ended' }

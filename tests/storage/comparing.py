@@ -42,7 +42,8 @@ def _record(task: Task) -> dict[str, str]:
         "n": task.retries, "i": new.invisibility, "w": new.awaited, "p": new.topic, "x": new.auto_extend,
         "y": new.wait if task.state == "h" else None, "z": new.wait_until if task.state == "h" else None,
         "f": task.failures or None, "o": task.recoveries or None, "u": task.unknown_since, "l": task.token or None,
-        "k": 1 if task.cancel_requested else None, "died": died, "error_type": error,
+        "k": 1 if task.cancel_requested else None, "canceled": 1 if task.stays_dead else None,
+        "died": died, "error_type": error,
     }  # fmt: skip
     return {name: str(value) for name, value in fields.items() if value is not None}
 

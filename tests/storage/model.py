@@ -31,6 +31,8 @@ class Task:
     """In a plain queue: it stands in the list of its tenant, which is, or was until lately, paused."""
     died: tuple[int, str] | None = None
     """When and of what."""
+    stays_dead: bool = False
+    """Its batch was canceled since."""
 
     @property
     def queue(self) -> str:

@@ -32,7 +32,7 @@ MUTANTS: Mapping[str, tuple[str, str]] = {
     ),
     "a retried dead task stays failed": ("    add_to(batch_key(batch), 'failed', -1)\n", ""),
     "a dead task of a canceled batch runs again": (
-        "if wanted and not is_canceled(counted_in(id, task[4])) and",
+        "if wanted and not task[6] and not is_canceled(counted_in(id, task[4])) and",
         "if wanted and",
     ),
     "a batch that runs again is cleaned up": ("  redis.call('ZREM', P .. ':ended', batch)\n", ""),

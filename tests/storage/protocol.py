@@ -91,6 +91,8 @@ class Protocol(Serving):
                 task = self.tasks.get(f"{id_}.{name}.{number}")
                 if task is not None and task.state in "rd":
                     self.forget(task, "canceled")
+                elif task is not None and task.state == "x":
+                    task.stays_dead = True
             room -= max(size, 1)
         self.end_batches()
         return bool(batch.chunks)
@@ -132,7 +134,8 @@ class Protocol(Serving):
         return [one for one in found if one.state == "x" and one.queue == queue and tenant in (None, one.tenant)]
 
     def retry_dead(self, queue: str, ids: Sequence[str], retries: int | None, tenant: str | None) -> list[str]:
-        revived = [one for one in self._wanted(queue, ids, tenant) if not self.is_canceled(one.batch)]
+        wanted = self._wanted(queue, ids, tenant)
+        revived = [one for one in wanted if not one.stays_dead and not self.is_canceled(one.batch)]
         for task in revived:
             task.failures = task.recoveries = 0
             task.died = None

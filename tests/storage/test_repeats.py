@@ -69,7 +69,10 @@ def test_cancel_of_a_schedule(store: Store) -> None:
 def test_upsert_of_a_schedule(store: Store) -> None:
     """It was changed in between, or removed: what came later holds."""
     other = msgspec.structs.replace(SCHEDULE, cron="0 * * * *")
-    upsert = lambda said: done(store.storage.upsert_schedule("s1", said, b"", store.now + MINUTE, None))  # noqa: E731
+
+    def upsert(said: ScheduleRecord) -> int | None:
+        return done(store.storage.upsert_schedule("s1", said, b"", store.now + MINUTE, None))
+
     store.lose_reply(lambda: upsert(other))
     assert upsert(SCHEDULE) == store.now + MINUTE
     assert store.dump()["schedule:s1"]["cron"] == "0 * * * *"

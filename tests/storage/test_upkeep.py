@@ -53,6 +53,20 @@ def test_task_of_a_forgotten_batch_runs_again(store: Store) -> None:
     assert store.batch("b1") == {}
 
 
+def test_dead_task_of_a_canceled_batch_that_is_forgotten(store: Store) -> None:
+    """It stays dead: nothing runs of what was canceled."""
+    store.add_batch("b1", 2)
+    store.start_worker()
+    store.settle("dead", store.fetch_one())
+    assert done(store.storage.cancel_batch("b1"))
+    store.walk("b1")
+    assert done(store.storage.retry_dead("default", ["b1.0.0"], None, None)) == []
+    done(store.storage.clean_up(0))
+    assert store.batch("b1") == {}
+    assert done(store.storage.retry_dead("default", ["b1.0.0"], None, None)) == []
+    assert done(store.storage.discard_dead("default", ["b1.0.0"], None)) == ["b1.0.0"]
+
+
 def test_discarded_task_stays_failed(store: Store) -> None:
     """It is gone, and its batch counts it as before."""
     store.add_batch("b1", 1)
