@@ -27,7 +27,7 @@ CODE := $(wildcard taskproc taskproc_fastapi tests examples benchmarks tools)
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /  { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Settings: PYTHON=python3.12 (for the first setup)  PORT=8000 (run, docs-serve)  ARGS='-k batch -x' (test)"
-	@echo "  of soak: SECONDS=3600 in all  MODE=durable|rewinds|failover, one alone  SEED=7 to repeat one"
+	@echo "  of soak: SECONDS=3600 in all  MODE=durable|rewinds|failover|cluster, one alone  SEED=7 to repeat one"
 	@echo "           SOAK_OLD=v0.1.0, a git revision that every second process runs instead of this one"
 
 setup: $(INSTALLED) ## create .venv and install everything; again only when pyproject.toml has changed
@@ -42,7 +42,7 @@ test: $(INSTALLED) ## run the fast tests, on Valkey or on TASKPROC_TEST_SERVER=r
 test-acl: $(INSTALLED) ## run the tests of scripts and worker as the user with few rights that the docs give
 	TASKPROC_TEST_ACL=1 $(PY) -m pytest -m "not slow" tests/storage tests/worker $(ARGS)
 
-soak: $(INSTALLED) ## ten minutes of kills, cuts, restarts and failovers, then large amounts; settings see below
+soak: $(INSTALLED) ## ten minutes of kills, cuts, restarts, failovers and a cluster, then large amounts; settings see below
 	SOAK_SECONDS=$(SECONDS) SOAK_MODE=$(MODE) SEED=$(SEED) SOAK_OLD=$(SOAK_OLD) $(PY) -m pytest -s tests/soak/test_soak.py $(ARGS)
 	$(PY) -m pytest -s -m slow tests/faults/test_amounts.py tests/soak/test_long_stay.py $(ARGS)
 
