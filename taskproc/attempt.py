@@ -55,11 +55,11 @@ async def settlement_of(
         case Canceled() | Interrupted():
             return settled("release")
         case NotKnown(error) if (waited := now - (attempt.unknown_since or now)) < settings.unknown_task_grace / _MS:
-            why = one_line(message_of(error))
+            why = _loggable(error)
             logger.warning("task %s goes back for other workers: %s", one_line(attempt.id), why, extra=ctx.log_fields)
             return settled("release", unknown=True, delay=int(min(max(waited, 1000), LONGEST_UNKNOWN_DELAY)))
         case NotKnown(error) | Malformed(error):
-            why = one_line(message_of(error))
+            why = _loggable(error)
             logger.error("task %s is dead: %s", one_line(attempt.id), why, extra=ctx.log_fields)
             await _report(ctx, error, settings)
             return settled("dead", **_told(error))
@@ -79,6 +79,11 @@ _MS = timedelta(milliseconds=1)
 def _told(error: BaseException) -> dict[str, str]:
     failure = describe(error)
     return {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+
+
+def _loggable(error: BaseException) -> str:
+    """What the log may hold: why an argument does not fit may be said by its own type, and quote it."""
+    return type_of(error) if isinstance(error, ArgumentsMismatch) else one_line(message_of(error))
 
 
 def _log_failure(ctx: TaskContext, error: BaseException) -> None:

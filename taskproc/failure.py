@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ LONGEST_LOGGED = 300
 LONGEST_TYPE = 500
 LONGEST_MESSAGE = 2_000
 LONGEST_TRACEBACK = 16_000
+MOST_NOTES = 20
 INNERMOST = 40  # frames shown of each traceback
 
 
@@ -62,7 +64,14 @@ def _shorten_messages(shown: traceback.TracebackException) -> None:
         message = vars(each).get("_str")
         if isinstance(message, str) and len(message) > LONGEST_TRACEBACK:
             vars(each)["_str"] = _shorten(message, LONGEST_TRACEBACK)
+        if each.__notes__ is not None:
+            vars(each)["__notes__"] = _short_notes(each.__notes__)
         chain += [below for below in (each.__cause__, each.__context__, *(each.exceptions or ())) if below is not None]
+
+
+def _short_notes(notes: object) -> list[str]:
+    those = list(notes[:MOST_NOTES]) if isinstance(notes, list | tuple) else [notes]
+    return [_bounded("note", functools.partial(str, each), LONGEST_TRACEBACK) for each in those]
 
 
 def _bounded(what: str, make: Callable[[], str], longest: int) -> str:

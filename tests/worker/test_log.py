@@ -46,7 +46,22 @@ def test_no_line_of_a_traceback_passes_for_another_entry(caplog: pytest.LogCaptu
     assert (record.funcName, record.module) == ("test_no_line_of_a_traceback_passes_for_another_entry", "test_log")
 
 
-@pytest.mark.parametrize("error", [ValueError("x" * 100_000_000), ExplodingError(), ValueError("y\n" * 50_000_000)])
+def _with_notes(*notes: object) -> ValueError:
+    error = ValueError("x")
+    vars(error)["__notes__"] = list(notes)
+    return error
+
+
+HUGE = [
+    ValueError("x" * 100_000_000),
+    ExplodingError(),
+    ValueError("y\n" * 50_000_000),
+    _with_notes("y\n" * 50_000_000),
+    _with_notes(*["z"] * 1_000_000),
+]
+
+
+@pytest.mark.parametrize("error", HUGE, ids=["one line", "explodes", "lines", "a long note", "many notes"])
 def test_a_traceback_is_bounded_whatever_the_error_is(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """One that is huge, and one that cannot be shown; the event loop is not held up for long."""
     begun = time.monotonic()

@@ -2,11 +2,13 @@
 
 import sys
 from datetime import timedelta
+from typing import Annotated
 
 import pytest
 import redis
+from pydantic import AfterValidator
 
-from taskproc import TaskProcessor
+from taskproc import TaskProcessor, ref
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
 from tests.worker.kit import MS, Jobs, died, gone, processor_of, running, working
@@ -79,6 +81,32 @@ async def test_arguments_that_do_not_fit_wait_likewise(
             assert (task.task_id, task.attempt, task.error_type) == (task_id, 1, None)
         await tasks.cancel_task(task_id)
     assert jobs.notes == []
+
+
+def _known(account: str) -> str:
+    if account != "old":
+        raise ValueError(f"{account} is no account")
+    return account
+
+
+class Payments:
+    async def pay(self, account: Annotated[str, AfterValidator(_known)]) -> None: ...
+
+
+async def test_no_argument_gets_into_the_log(
+    settings: MakeSettings, client: redis.Redis, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own type says what is wrong with it, and quotes it: that is for the dead letter."""
+    async with processor_of(settings(unknown_task_grace=300 * MS), Payments()) as tasks:
+        task_id = await tasks.enqueue(ref(Payments).pay, "old")
+        client.hset(f"{prefix}:task:{task_id}", "d", b'[["secret-7"],{}]')
+        async with running(tasks):
+            dead = await died(tasks, task_id)
+        await tasks.discard_dead_tasks("default")
+    assert "secret-7 is no account" in (dead.error_message or "")
+    assert f"task {task_id} goes back for other workers: taskproc.errors.ArgumentsMismatch" in caplog.text
+    assert f"task {task_id} is dead: taskproc.errors.ArgumentsMismatch" in caplog.text
+    assert "secret-7" not in caplog.text
 
 
 @pytest.mark.parametrize(
