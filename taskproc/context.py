@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -24,6 +24,7 @@ __all__ = [
     "from_ms",
     "is_below_task_of",
     "running_task",
+    "task_in",
 ]
 
 AttemptOutcome = Literal["done", "failed", "canceled", "released"]
@@ -200,6 +201,11 @@ def current_task() -> TaskContext:
 def running_task() -> TaskContext | None:
     """The context of the task that runs here, if one does."""
     return _current.get(None)
+
+
+def task_in(context: Context) -> TaskContext | None:
+    """The same of another contextvars context, from any thread."""
+    return context.get(_current)
 
 
 def is_below_task_of(processor: TaskProcessor) -> bool:

@@ -43,6 +43,11 @@ class Controls:
         arg = {"worker": worker, "drain": drain, "request": new_request()}
         return bool(await self.driver.run("drain", (self.keys.workers,), arg))
 
+    async def ask_stacks(self, worker: str) -> int | None:
+        """Asks a worker what it is doing; the number of the question, or None when the worker is unknown."""
+        asked = await self.driver.run("ask_stacks", (self.keys.workers,), {"worker": worker})
+        return int(asked) if asked else None
+
     async def pause_schedule(self, id_: str, tenant: str | None, *, paused: bool) -> bool:
         """Lets a schedule start no cycles, or go on with it; False when it is unknown or another tenant's."""
         arg = {"id": id_, "tenant": tenant, "paused": paused, "request": new_request()}

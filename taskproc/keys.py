@@ -84,6 +84,9 @@ class Keys:
     def worker_tasks(self, worker: str) -> str:
         return f"{self.prefix}:worker:{worker}:tasks"
 
+    def stacks(self, worker: str) -> str:
+        return f"{self.prefix}:worker:{worker}:stacks"
+
     def counts(self, queue: str) -> str:
         return f"{self.prefix}:queue:{queue}"
 

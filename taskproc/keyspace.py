@@ -29,6 +29,7 @@ _KINDS = (
     (r"queue(:|s$)", "queues"),
     (r"batch:.*:(chunks|then)$", "parts of batches"),
     (r"batch", "batches"),
+    (r"worker:.*:stacks$", "stacks of workers"),
     (r"worker", "workers"),
     (r"schedule|declared", "schedules"),
     (r"statistics", "statistics"),

@@ -17,10 +17,13 @@ __all__ = [
     "QueueInfo",
     "ScheduleData",
     "ScheduleInfo",
+    "StackFrame",
     "TaskData",
     "TaskInfo",
+    "TaskStack",
     "TaskState",
     "WorkerInfo",
+    "WorkerStacks",
 ]
 
 BatchState = Literal["running", "canceling", "done", "failed", "canceled"]
@@ -172,6 +175,58 @@ class WorkerInfo:
     """Seconds by which its event loop was late of late; long ones come from tasks that block it."""
     draining: bool = False
     """It fetches no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackFrame:
+    """A place in the code. As text it is `file:line function`, and below it the line itself."""
+
+    file: str
+    """Relative to where packages are installed, or to the worker's directory, if it is below one of those."""
+    line: int
+    function: str
+    source: str
+    """What stands there; empty where that cannot be read."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line} {self.function}"
+        return f"{place}\n    {self.source}" if self.source else place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStack:
+    """Where a running attempt was."""
+
+    task_id: str
+    call: str
+    """Or the topic, if it is no method call."""
+    tenant: str
+    seconds: float
+    """For how long it had run."""
+    in_thread: bool
+    """It is a `def` task, in a thread of its own."""
+    holds_loop: bool
+    """The event loop ran it at that moment, and nothing else."""
+    frames: list[StackFrame]
+    """Outermost first, without what is around each task; the innermost 50."""
+    left_out: int
+    """Outer frames beyond those."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStacks:
+    """What a worker was doing, at one moment."""
+
+    worker: str
+    taken: datetime
+    late: float
+    """Seconds by which its event loop was late: long if something blocked it."""
+    loop: list[StackFrame]
+    """Where the event loop was, if it ran something that belongs to none of `tasks`; else empty."""
+    tasks: list[TaskStack]
+    """The one that holds the event loop first, then what has run longest; at most 100, and 256 kB."""
+    more: int
+    """Tasks beyond those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

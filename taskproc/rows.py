@@ -17,9 +17,12 @@ from taskproc.models import (
     PauseInfo,
     QueueInfo,
     ScheduleInfo,
+    StackFrame,
     TaskInfo,
+    TaskStack,
     TaskState,
     WorkerInfo,
+    WorkerStacks,
 )
 from taskproc.records import CALL, batch_of
 
@@ -35,6 +38,7 @@ __all__ = [
     "task_info",
     "text",
     "worker_info",
+    "worker_stacks",
 ]
 
 MOST_DIGITS = 14  # of a number in a record, as the scripts take it
@@ -44,6 +48,7 @@ STATES: dict[bytes, TaskState] = {b"r": "ready", b"l": "leased", b"d": "delayed"
 
 _Attempt = tuple[AttemptOutcome, str, float, float, str, str]
 _read_attempt = msgspec.msgpack.Decoder(_Attempt).decode
+_read_stacks = msgspec.msgpack.Decoder(tuple[float, list[StackFrame], list[TaskStack], int]).decode
 _read_entry = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
@@ -204,6 +209,15 @@ def worker_info(row: list[Any]) -> WorkerInfo:
         lag=None if lag is None else number(lag) / 1000,
         draining=drain is not None,
     )
+
+
+def worker_stacks(worker: str, at: bytes | None, packed: bytes) -> WorkerStacks | None:
+    """What a worker says that it was doing, see `Stacks.take`; None of what is damaged."""
+    try:
+        late, loop, tasks, more = _read_stacks(packed)
+    except (ValueError, msgspec.MsgspecError):
+        return None
+    return WorkerStacks(worker=worker, taken=from_ms(number(at)), late=late, loop=loop, tasks=tasks, more=more)
 
 
 def pause_info(row: list[Any]) -> PauseInfo:

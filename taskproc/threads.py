@@ -7,13 +7,20 @@ import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Threads"]
+__all__ = ["Threads", "jobs_in_threads"]
 
 IDLE_SECONDS = 30
+
+_contexts: dict[int, contextvars.Context] = {}
+
+
+def jobs_in_threads() -> Mapping[int, contextvars.Context]:
+    """Of each thread that runs a job now, by its identifier: the context variables that the job sees."""
+    return _contexts.copy()
 
 
 class Threads:
@@ -32,7 +39,7 @@ class Threads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
-        job = _Job(loop=loop, future=future, function=lambda: context.run(function))
+        job = _Job(loop=loop, future=future, context=context, function=function)
         with self._lock:
             if self._unfinished >= self._threads and self._threads < self._most:
                 threading.Thread(target=self._serve, name=f"taskproc-{self._threads + 1}", daemon=True).start()
@@ -68,15 +75,24 @@ class Threads:
 class _Job:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    context: contextvars.Context
     function: Callable[[], Any]
 
     def run(self) -> None:
         try:
-            result = self.function()
+            result = self._call()
         except BaseException as error:  # noqa: BLE001 - it is the future's, not this thread's
             self._deliver(None, error)
         else:
             self._deliver(result, None)
+
+    def _call(self) -> Any:
+        thread = threading.get_ident()
+        _contexts[thread] = self.context
+        try:
+            return self.context.run(self.function)
+        finally:
+            del _contexts[thread]
 
     def _deliver(self, result: Any, error: BaseException | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more, the process is ending

@@ -24,6 +24,7 @@ from taskproc.maintenance import Maintenance
 from taskproc.recorder import Recorder
 from taskproc.records import Request
 from taskproc.scheduler import Scheduler
+from taskproc.stacks import Stacks
 from taskproc.supervised import Duties
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Worker:
         self._recorder = Recorder(storage)
         self._attempts = Attempts(processor, storage, self._wake_up, [self._recorder, *processor.observers])
         beating = (self._timeout / 1000, self._beat_answered, self.signs)
-        self._heartbeat = Heartbeat(connection, storage.keys, *beating, lag=self._attempts.lag)
+        self._heartbeat = Heartbeat(connection, storage.keys, *beating, stacks=Stacks(self._attempts))
         self._maintenance = Maintenance(processor, storage, looking, self.signs)
         self._scheduler = Scheduler(self._settings, storage, schedules)
 

@@ -12,6 +12,7 @@ from taskproc.models import BatchInfo, PauseInfo, QueueInfo, TaskInfo, WorkerInf
 
 __all__ = [
     "BATCHES",
+    "LATE",
     "PAUSES",
     "QUEUES",
     "WORKERS",

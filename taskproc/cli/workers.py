@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from taskproc.cli.commands import Desk, command, group
 from taskproc.cli.output import fields, heading, tell
-from taskproc.cli.rows import WORKERS, state_of, tasks_of
-from taskproc.cli.words import ago, instant, length
+from taskproc.cli.rows import LATE, WORKERS, state_of, tasks_of
+from taskproc.cli.words import ago, cell, instant, length, noun
+from taskproc.failure import visible
+from taskproc.models import StackFrame, TaskStack, WorkerStacks
 
 __all__ = ["workers"]
 
@@ -51,6 +55,44 @@ async def show_worker(desk: Desk, worker: Id) -> None:
         else Text("It runs nothing.", style="dim"),
         tasks=tasks,
     )
+
+
+@command(workers, "stacks")
+async def show_stacks(desk: Desk, worker: Id) -> None:
+    """Asks a worker what it is doing right now, down to the line, also while a task blocks its event loop."""
+    found = await desk.processor.get_stacks(worker)
+    if found is None:
+        raise typer.Exit(tell(_missing(worker)))
+    await desk.note("stacks", worker)
+    late = Text(length(found.late), style="red" if found.late >= LATE else "")
+    nobodys = _stack("no task", _of_loop(found), found.loop) if found.loop else None
+    tasks = [_stack(each.call, _doing(each, found), each.frames, each) for each in found.tasks]
+    more = Text(f"{noun(found.more, 'more task')}", style="dim") if found.more else None
+    nothing = None if tasks or nobodys else Text("It runs nothing.", style="dim")
+    desk.out.one(found, fields(("worker", worker), ("late", late)), nobodys, *tasks, more, nothing)
+
+
+def _doing(task: TaskStack, found: WorkerStacks) -> str:
+    return _of_loop(found) if task.holds_loop else "in a thread" if task.in_thread else ""
+
+
+def _of_loop(found: WorkerStacks) -> str:
+    return f"has blocked the event loop for {length(found.late)}" if found.late >= LATE else "in the event loop"
+
+
+def _stack(name: str, doing: str, frames: Sequence[StackFrame], task: TaskStack | None = None) -> RenderableType:
+    """What runs, since when, whose it is; below it each place, outermost first."""
+    ran = Text(f"  for {length(task.seconds)}" if task else "", style="dim")
+    blocks = Text(f"  {doing}" if doing else "", style="red" if doing.startswith("has blocked") else "cyan")
+    head = cell(name, "bold").append_text(ran).append_text(blocks)
+    whose = [cell(f"{task.task_id}  {task.tenant}", "dim")] if task else []
+    left_out = [Text(f"  … {noun(task.left_out, 'outer frame')}", style="dim")] if task and task.left_out else []
+    return Group(head, *whose, *left_out, *map(_place, frames))
+
+
+def _place(frame: StackFrame) -> Text:
+    shown = Text(visible(f"  {frame.file}:{frame.line} {frame.function}"))
+    return shown.append(f"\n      {visible(frame.source)}", style="dim") if frame.source else shown
 
 
 @command(workers, "drain")

@@ -38,6 +38,7 @@ KEPT = (
     Kept(name="audit", why="the last acts, for ever"),
     Kept(name="done", why="requests of the last minute that leave no other trace"),
     Kept(name=r"statistics:\d+:\d+", why="what was done, for three days at most", still=_expires),
+    Kept(name="worker:[^:]+:stacks", why="what a worker was doing, for a minute", still=_expires),
     Kept(name="ended", why="ended batches, until their retention"),
     Kept(name="batches:[^:]+", why="ended batches, until their retention"),
     Kept(name="batch:(?P<batch>[^:]+)(:chunks|:then)?", why="an ended batch, until its retention", still=_has_ended),
