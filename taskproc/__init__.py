@@ -8,6 +8,7 @@ from taskproc.errors import (
     ConfigurationError,
     EnqueueError,
     InvalidArguments,
+    InvalidFilter,
     InvalidName,
     InvalidSchedule,
     NotAllowed,
@@ -18,6 +19,7 @@ from taskproc.errors import (
     TaskTimeoutError,
     UnknownTask,
     WorkerLost,
+    WorkerSilent,
 )
 from taskproc.executor import Executor
 from taskproc.health import ProcessorStatus
@@ -31,9 +33,12 @@ from taskproc.models import (
     QueueInfo,
     ScheduleData,
     ScheduleInfo,
+    StackFrame,
     TaskData,
     TaskInfo,
+    TaskStack,
     WorkerInfo,
+    WorkerStacks,
 )
 from taskproc.observing import Observer
 from taskproc.processor import TaskProcessor
@@ -54,6 +59,7 @@ __all__ = [
     "EnqueueError",
     "Executor",
     "InvalidArguments",
+    "InvalidFilter",
     "InvalidName",
     "InvalidSchedule",
     "NotAllowed",
@@ -67,6 +73,7 @@ __all__ = [
     "ScheduleInfo",
     "Scope",
     "Scopes",
+    "StackFrame",
     "StatisticsPoint",
     "StorageUnavailable",
     "TaskContext",
@@ -76,10 +83,13 @@ __all__ = [
     "TaskProcessor",
     "TaskProcessorError",
     "TaskProcessorSettings",
+    "TaskStack",
     "TaskTimeoutError",
     "UnknownTask",
     "WorkerInfo",
     "WorkerLost",
+    "WorkerSilent",
+    "WorkerStacks",
     "background",
     "backoff",
     "current_task",

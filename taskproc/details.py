@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,20 +15,33 @@ import msgspec
 from taskproc.codec import plain_arguments
 from taskproc.errors import TaskProcessorError
 from taskproc.executor import Executor, JsonExecutor
-from taskproc.models import AttemptInfo, DeadGroup, TaskInfo
+from taskproc.models import AttemptInfo, DeadGroup, QueueInfo, TaskInfo
+from taskproc.names import is_fair
 from taskproc.records import CALL
 from taskproc.rows import attempt_infos
-from taskproc.statistics import StatisticsPoint, points_from, tier_for
+from taskproc.statistics import StatisticsPoint, Tier, points_by_queue, points_from, tier_for
 
 if TYPE_CHECKING:
-    from taskproc.looking import Looking
+    from taskproc.looking import Listing, Looking, Wanted
     from taskproc.sealing import Seal
 
-__all__ = ["arguments", "attempts", "dead_groups", "dead_of_batch", "pattern_of", "statistics", "tasks_of_worker"]
+__all__ = [
+    "arguments",
+    "attempts",
+    "dead_groups",
+    "dead_of_batch",
+    "pattern_of",
+    "queue_of",
+    "statistics",
+    "statistics_of_queues",
+    "tasks_of_worker",
+]
 
 PAGE = 500
 MOST_IDS = 1_000
-_MAY_VARY = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-fA-F-]+\b")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_VARYING = re.compile(r"[0-9@/\\]")
+_PUNCTUATION = ".,:;!?()[]{}<>"
 
 
 async def attempts(looking: Looking, task: TaskInfo) -> list[AttemptInfo]:
@@ -65,26 +79,31 @@ def _parameter_names(executor: Executor, call: str, count: int) -> list[str]:
     return [names[place] if place < len(names) else f"{place + 1}" for place in range(count)]
 
 
-async def dead_groups(looking: Looking, queue: str, tenant: str | None, most: int) -> list[DeadGroup]:
+async def dead_groups(
+    looking: Looking, queue: str, tenant: str | None, most: int, wanted: Wanted | None
+) -> list[DeadGroup]:
     """Dead tasks that failed alike, of those `most` that died last; the largest group first."""
-    groups: defaultdict[tuple[str, str, str], list[TaskInfo]] = defaultdict(list)
+    found: dict[str, TaskInfo] = {}  # one comes twice when others die meanwhile
     for skip in range(0, most, PAGE):
         page = await looking.dead(queue, skip, min(PAGE, most - skip), None)
-        for task in [task for task in page if tenant in (None, task.tenant)]:
-            groups[task.call or task.topic, task.error_type or "", pattern_of(task.error_message or "")].append(task)
-        if len(page) < min(PAGE, most - skip):
+        meant = [task for task in page if tenant in (None, task.tenant) and (wanted is None or wanted(task))]
+        found |= {task.task_id: task for task in meant}
+        if not page:
             break
+    groups: defaultdict[tuple[str, str, str], list[TaskInfo]] = defaultdict(list)
+    for task in found.values():
+        groups[task.call or task.topic, task.error_type or "", pattern_of(task.error_message or "")].append(task)
     return sorted((_group(tasks) for tasks in groups.values()), key=lambda group: -group.count)
 
 
 def pattern_of(message: str) -> str:
-    """An error's message without what is quoted in it, numbers and ids."""
-    return _MAY_VARY.sub(_without_varying, message)
+    """An error's message without what varies: what is quoted in it, and words with digits, of paths, hosts, files."""
+    words = _QUOTED.sub("…", message).split()
+    return " ".join("…" if _varies(word) else word for word in words)
 
 
-def _without_varying(found: re.Match[str]) -> str:
-    varies = found[0][0] in "'\"" or any(each.isdigit() for each in found[0])
-    return "…" if varies else found[0]
+def _varies(word: str) -> bool:
+    return _VARYING.search(word) is not None or "." in word.strip(_PUNCTUATION)
 
 
 def _group(tasks: Sequence[TaskInfo]) -> DeadGroup:
@@ -107,6 +126,24 @@ async def tasks_of_worker(looking: Looking, worker: str) -> list[TaskInfo]:
     return sorted(found, key=lambda task: task.started_at or task.enqueued_at)
 
 
+async def queue_of(looking: Looking, name: str, tenant: str) -> QueueInfo:
+    """What a tenant has in a queue, counted task by task."""
+
+    async def count(of: Listing) -> int:
+        ids: set[str] = set()
+
+        def note(task: TaskInfo) -> bool:
+            ids.add(task.task_id)
+            return False  # only counted
+
+        await of(name, 0, sys.maxsize, tenant, note)
+        return len(ids)
+
+    ready = await (looking.ready_count(name, tenant) if is_fair(name) else count(looking.ready))
+    running, delayed, dead = [await count(of) for of in (looking.running, looking.delayed, looking.dead)]
+    return QueueInfo(name=name, length=ready, running=running, delayed=delayed, deadletter=dead)
+
+
 async def dead_of_batch(looking: Looking, batch: str) -> dict[str, list[str]]:
     """The ids of a batch's dead tasks, by queue."""
     dead: defaultdict[str, list[str]] = defaultdict(list)
@@ -121,9 +158,22 @@ async def dead_of_batch(looking: Looking, batch: str) -> dict[str, list[str]]:
 async def statistics(looking: Looking, span: timedelta, queue: str | None) -> list[StatisticsPoint]:
     """One point for each stretch of the span, the oldest first; the last one is not over yet."""
     tier = tier_for(span)
+    rows, starts = await _stretches(looking, span, tier)
+    return points_from(rows, starts, tier, queue)
+
+
+async def statistics_of_queues(looking: Looking, span: timedelta) -> dict[str, list[StatisticsPoint]]:
+    """The same of each queue, read once."""
+    tier = tier_for(span)
+    rows, starts = await _stretches(looking, span, tier)
+    return points_by_queue(rows, starts, tier)
+
+
+async def _stretches(looking: Looking, span: timedelta, tier: Tier) -> tuple[list[dict[str, int]], list[int]]:
+    """What stands in the hashes of a span, and when each begins (epoch seconds)."""
     now = await looking.now() // 1000
     last = now // tier.seconds
     count = int(min(span, tier.kept).total_seconds()) // tier.seconds
     numbers = range(last - max(count, 1) + 1, last + 1)
     rows = await looking.statistics(tier.seconds, numbers)
-    return points_from(rows, [number * tier.seconds for number in numbers], tier, queue)
+    return rows, [number * tier.seconds for number in numbers]

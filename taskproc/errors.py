@@ -11,6 +11,8 @@ TaskProcessorError
 │   └── BatchCanceled           … because its batch was canceled meanwhile
 ├── InvalidName                 a queue, tenant or schedule name with forbidden characters
 ├── InvalidSchedule             a cron expression or time zone that cannot be used
+├── InvalidFilter               a filter of a list of tasks with a term that means nothing
+├── WorkerSilent                a worker did not say in time what it is doing
 ├── UnknownTask                 a worker does not know the method that a task names
 ├── MalformedTask               a task's call or payload can never be run by anybody
 ├── ArgumentsMismatch           a task's payload does not fit the method's signature of this worker
@@ -26,6 +28,7 @@ __all__ = [
     "ConfigurationError",
     "EnqueueError",
     "InvalidArguments",
+    "InvalidFilter",
     "InvalidName",
     "InvalidSchedule",
     "MalformedTask",
@@ -37,6 +40,7 @@ __all__ = [
     "TaskTimeoutError",
     "UnknownTask",
     "WorkerLost",
+    "WorkerSilent",
 ]
 
 
@@ -80,7 +84,7 @@ class NotAllowed(EnqueueError):
 
 
 class InvalidArguments(EnqueueError, TypeError):
-    """The arguments do not fit the signature, or would not come back as they are."""
+    """The arguments do not fit the signature, or would not come back as they are; or an annotation is of no use."""
 
 
 class PayloadTooLarge(EnqueueError):
@@ -97,6 +101,14 @@ class InvalidName(TaskProcessorError, ValueError):
 
 class InvalidSchedule(TaskProcessorError, ValueError):
     """A cron expression or time zone that cannot be used."""
+
+
+class InvalidFilter(TaskProcessorError, ValueError):
+    """A filter of tasks that means nothing; the message names the term, and what is allowed."""
+
+
+class WorkerSilent(TaskProcessorError, TimeoutError):
+    """A worker did not say in time what it is doing."""
 
 
 class UnknownTask(TaskProcessorError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
@@ -11,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from taskproc.context import from_ms
 from taskproc.controls import EVERYTHING
-from taskproc.models import AuditEntry, BatchInfo, PauseInfo, QueueInfo, ScheduleInfo, TaskInfo, TaskState, WorkerInfo
+from taskproc.models import (
+    AuditEntry,
+    BatchInfo,
+    PauseInfo,
+    QueueInfo,
+    ScheduleInfo,
+    TaskInfo,
+    TaskState,
+    WorkerInfo,
+    WorkerStacks,
+)
 from taskproc.names import is_fair
 from taskproc.records import Attempt
 from taskproc.rows import (
@@ -25,12 +34,13 @@ from taskproc.rows import (
     task_info,
     text,
     worker_info,
+    worker_stacks,
 )
 
 if TYPE_CHECKING:
     from taskproc.storage import Storage
 
-__all__ = ["FURTHEST", "Looking"]
+__all__ = ["FURTHEST", "Listing", "Looking", "Wanted"]
 
 PAGE = 500
 MOST_TENANTS = MOST_PAUSES = 1_000
@@ -43,6 +53,10 @@ UNKNOWN = 13
 
 Page = Callable[[int, int], Awaitable[list[str]]]
 """Ids of an index from a position, at most so many."""
+Wanted = Callable[[TaskInfo], bool]
+"""Whether a task is one of those that are looked for."""
+Listing = Callable[[str, int, int, "str | None", "Wanted | None"], Awaitable[list[TaskInfo]]]
+"""A list of a queue: so many after the first ones, of a tenant, that are wanted."""
 
 
 class Looking:
@@ -84,19 +98,21 @@ class Looking:
         rows: list[Any] = await self._driver.run("read_tasks", arg={"ids": ids}) if ids else []
         return [task_info(id_, row) for id_, row in zip(ids, rows, strict=True) if row and row[0] in STATES]
 
-    async def ready(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+    async def ready(
+        self, queue: str, skip: int, take: int, tenant: str | None, wanted: Wanted | None = None
+    ) -> list[TaskInfo]:
         """In the order in which they will be served."""
         if is_fair(queue) and tenant is None:
-            return await self._in_turn(queue, skip, take)
+            return await self._in_turn(queue, skip, take, wanted)
         if is_fair(queue):
             lane = self._pages("LRANGE", self._keys.ready(queue, tenant))
-            return await self._select(lane, "ready", skip, take, tenant)
+            return await self._select(lane, "ready", skip, take, tenant, wanted=wanted)
         keys = await self._lists(queue)
         lengths = [await self._command("LLEN", key) for key in keys]
         page = self._chained(keys, lengths)
-        if tenant is None and sum(lengths) == await self._count(queue):
+        if tenant is None and wanted is None and sum(lengths) == await self.ready_count(queue):
             return await self._slice(page, "ready", skip, take)
-        return await self._select(page, "ready", skip, take, tenant)
+        return await self._select(page, "ready", skip, take, tenant, wanted=wanted)
 
     async def _lists(self, queue: str) -> list[str]:
         """Those of a plain queue, as they are served: what was set aside and goes on, its own, what still is."""
@@ -123,34 +139,41 @@ class Looking:
 
         return page
 
-    async def _count(self, queue: str) -> int:
-        """How many tasks are ready; the list is longer by what was canceled."""
-        return int(await self._command("HGET", self._keys.counts(queue), "*") or 0)
+    async def ready_count(self, queue: str, tenant: str = "*") -> int:
+        """How many tasks are ready, of a tenant only in a fair queue; a list is longer by what was canceled."""
+        return int(await self._command("HGET", self._keys.counts(queue), tenant) or 0)
 
-    async def running(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+    async def running(
+        self, queue: str, skip: int, take: int, tenant: str | None, wanted: Wanted | None = None
+    ) -> list[TaskInfo]:
         """Those whose lease ends first, first."""
-        return await self._select(self._pages("ZRANGE", self._keys.leased(queue)), "leased", skip, take, tenant)
+        page = self._pages("ZRANGE", self._keys.leased(queue))
+        return await self._select(page, "leased", skip, take, tenant, wanted=wanted)
 
-    async def delayed(self, queue: str, skip: int, take: int, tenant: str | None) -> list[TaskInfo]:
+    async def delayed(
+        self, queue: str, skip: int, take: int, tenant: str | None, wanted: Wanted | None = None
+    ) -> list[TaskInfo]:
         """Those due first, first."""
         page = self._pages("ZRANGE", self._keys.delayed(queue))
-        if tenant is None:
+        if tenant is None and wanted is None:
             return await self._slice(page, "delayed", skip, take)
-        return await self._select(page, "delayed", skip, take, tenant)
+        return await self._select(page, "delayed", skip, take, tenant, wanted=wanted)
 
     async def dead(
-        self, queue: str, skip: int, take: int, tenant: str | None, batch: str | None = None
+        self, queue: str, skip: int, take: int, tenant: str | None, wanted: Wanted | None = None
     ) -> list[TaskInfo]:
         """Those that died last, first."""
         page = self._pages("ZREVRANGE", self._keys.dead(queue))
-        if tenant is None and batch is None:
+        if tenant is None and wanted is None:
             return await self._slice(page, "dead", skip, take)
-        return await self._select(page, "dead", skip, take, tenant, batch=batch)
+        return await self._select(page, "dead", skip, take, tenant, wanted=wanted)
 
-    async def dead_ids(self, queue: str, skip: int, take: int, until: int) -> list[str]:
-        """Ids of tasks that died up to `until`, the longest dead first."""
-        found = await self._command("ZRANGEBYSCORE", self._keys.dead(queue), "-inf", until, "LIMIT", skip, take)
-        return [text(id_) for id_ in found]
+    async def dead_since(self, queue: str, since: bytes, until: int, most: int) -> list[tuple[str, bytes]]:
+        """Ids of tasks that died from `since` up to `until`, with the time of that, the longest dead first."""
+        key, limit = self._keys.dead(queue), ("WITHSCORES", "LIMIT", 0, most)
+        return [
+            (text(id_), died) for id_, died in _pairs(await self._command("ZRANGEBYSCORE", key, since, until, *limit))
+        ]
 
     async def position(self, task: TaskInfo) -> int | None:
         """How many are before a ready task in its list, tombstones included; None if more than FURTHEST."""
@@ -182,23 +205,22 @@ class Looking:
         return [task for task in await self.tasks(await page(skip, take)) if task.state == state]
 
     async def _select(
-        self, page: Page, state: TaskState, skip: int, take: int, tenant: str | None, *, batch: str | None = None
+        self, page: Page, state: TaskState, skip: int, take: int, tenant: str | None, *, wanted: Wanted | None = None
     ) -> list[TaskInfo]:
-        """`take` of the tasks in a state, of a tenant, of a batch, after the first `skip`: an index may hold others."""
-        selected: list[TaskInfo] = []
+        """`take` of the tasks in a state, of a tenant, that are wanted, after the first `skip`: an index may hold
+        others.
+        """
+        selected: dict[str, TaskInfo] = {}  # a task comes twice when others get in front of it meanwhile
         position = 0
         while len(selected) < skip + take:
             ids = await page(position, PAGE)
-            found = await self.tasks(ids)
-            selected += [
-                task
-                for task in found
-                if task.state == state and tenant in (None, task.tenant) and batch in (None, task.batch_id)
-            ]
+            for task in await self.tasks(ids):
+                if task.state == state and tenant in (None, task.tenant) and (wanted is None or wanted(task)):
+                    selected[task.task_id] = task
             position += len(ids)
             if len(ids) < PAGE:
                 break
-        return selected[skip : skip + take]
+        return list(selected.values())[skip : skip + take]
 
     def _pages(self, command: str, key: str) -> Page:
         async def page(position: int, count: int) -> list[str]:
@@ -207,14 +229,14 @@ class Looking:
 
         return page
 
-    async def _in_turn(self, queue: str, skip: int, take: int) -> list[TaskInfo]:
+    async def _in_turn(self, queue: str, skip: int, take: int, wanted: Wanted | None) -> list[TaskInfo]:
         """The ready tasks of a fair queue as its turns will take them: one of each tenant, and again.
-        Those of parked tenants come last.
+        Those of parked tenants come last. Tasks that are wanted are looked for among those of the first 1,000 tenants.
         """
         if skip + take == 0:
             return []
         taken: list[TaskInfo] = []
-        for tenants in await self._ring(queue, skip + take):
+        for tenants in await self._ring(queue, skip + take if wanted is None else MOST_TENANTS):
             first = (skip + take) // max(len(tenants), 1) + 1
             pages = [self._pages("LRANGE", self._keys.ready(queue, name)) for name in tenants]
             lanes = deque(_Lane(self.tasks, page, min(first, PAGE)) for page in pages)
@@ -222,8 +244,8 @@ class Looking:
                 lane = lanes.popleft()
                 task = await lane.next()
                 if task is not None:
-                    taken.append(task)
                     lanes.append(lane)
+                    taken += [task] if wanted is None or wanted(task) else []
         return taken[skip:]
 
     # One task, one batch, one worker
@@ -247,6 +269,14 @@ class Looking:
         """Ids of the tasks that are leased to a worker: at most its slots."""
         return [text(id_) for id_ in await self._command("SRANDMEMBER", self._keys.worker_tasks(worker), PAGE)]
 
+    async def stacks(self, worker: str, asked: int) -> WorkerStacks | None:
+        """What a worker has answered to that question, or a later one."""
+        key = self._keys.stacks(worker)
+        if number(await self._command("HGET", key, "asked")) < asked:
+            return None
+        at, packed = await self._command("HMGET", key, "at", "stacks")
+        return None if packed is None else worker_stacks(worker, at, packed)
+
     async def ids_of_batch(self, batch: str) -> AsyncGenerator[list[str]]:
         """Ids of the tasks that a batch has had, chunk by chunk."""
         key = f"{self._keys.batch(batch)}:chunks"
@@ -269,15 +299,6 @@ class Looking:
             return []
         rows: list[Any] = await self._driver.run("read_queues", arg={"queues": names, "tenants": MOST_TENANTS})
         return [queue_info(name, row) for name, row in zip(names, rows, strict=True)]
-
-    async def queue_of(self, name: str, tenant: str) -> QueueInfo:
-        """What a tenant has in a queue, counted task by task."""
-        ready, delayed, dead = [
-            len(await of(name, 0, sys.maxsize, tenant)) for of in (self.ready, self.delayed, self.dead)
-        ]
-        leased = self._pages("ZRANGE", self._keys.leased(name))
-        running = len(await self._select(leased, "leased", 0, sys.maxsize, tenant))
-        return QueueInfo(name=name, length=ready, running=running, delayed=delayed, deadletter=dead)
 
     async def queue_names(self) -> AsyncGenerator[list[str]]:
         """Names of queues that hold something, page by page; a name may come twice."""

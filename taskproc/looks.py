@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from taskproc.details import arguments, attempts, dead_groups, statistics, tasks_of_worker
+from taskproc.context import from_ms
+from taskproc.dead_letters import Meant, count_dead_tasks
+from taskproc.details import (
+    arguments,
+    attempts,
+    dead_groups,
+    queue_of,
+    statistics,
+    statistics_of_queues,
+    tasks_of_worker,
+)
+from taskproc.errors import WorkerSilent
 from taskproc.explaining import explain
+from taskproc.filters import filter_or_none
 from taskproc.health import ProcessorStatus, status_of
 from taskproc.keyspace import Keyspace, look_at_keys
 from taskproc.models import (
@@ -21,13 +35,14 @@ from taskproc.models import (
     ScheduleInfo,
     TaskInfo,
     WorkerInfo,
+    WorkerStacks,
 )
 from taskproc.names import id_text, queue_name, tenant_name, tenant_or_any
 from taskproc.statistics import StatisticsPoint
 
 if TYPE_CHECKING:
     from taskproc.executor import Executor
-    from taskproc.looking import Looking
+    from taskproc.looking import Looking, Wanted
     from taskproc.sealing import Seal
     from taskproc.settings import TaskProcessorSettings
     from taskproc.storage import Storage
@@ -35,7 +50,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Looks"]
 
-MOST_QUEUES = 200  # that one script looks at
+MOST_QUEUES = 10  # that one script looks at: each may have a thousand tenants
+ANSWERED_WITHIN = timedelta(seconds=10)
+GLANCE = 0.1  # seconds between two looks for an answer
 
 
 class Looks(ABC):
@@ -117,37 +134,93 @@ class Looks(ABC):
         """A queue, or what a tenant has in it (which is counted task by task); zeros if it is unknown."""
         name = queue_name(name)
         if tenant is not None:
-            return await self._looking().queue_of(name, tenant_name(tenant))
+            return await queue_of(self._looking(), name, tenant_name(tenant))
         return (await self._looking().queues([name]))[0]
 
     async def get_tasks_in_queue(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+        self,
+        queue: str,
+        skip: int = 0,
+        take: int = 50,
+        *,
+        tenant: str | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> list[TaskInfo]:
-        """Ready tasks, in serving order."""
-        return await self._looking().ready(queue_name(queue), *_page(skip, take), tenant_or_any(tenant))
+        """Ready tasks, in serving order. With a `filter` `skip` and `take` count those that match it, here and below;
+        InvalidFilter when it means nothing.
+        """
+        queue, tenant, wanted = queue_name(queue), tenant_or_any(tenant), await self._wanted(filter)
+        return await self._looking().ready(queue, *_page(skip, take), tenant, wanted)
 
     async def get_running_tasks(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+        self,
+        queue: str,
+        skip: int = 0,
+        take: int = 50,
+        *,
+        tenant: str | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> list[TaskInfo]:
         """Tasks that run, the one whose lease ends first, first."""
-        return await self._looking().running(queue_name(queue), *_page(skip, take), tenant_or_any(tenant))
+        queue, tenant, wanted = queue_name(queue), tenant_or_any(tenant), await self._wanted(filter)
+        return await self._looking().running(queue, *_page(skip, take), tenant, wanted)
 
     async def get_delayed_tasks(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None
+        self,
+        queue: str,
+        skip: int = 0,
+        take: int = 50,
+        *,
+        tenant: str | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> list[TaskInfo]:
         """Delayed tasks, the one due first, first."""
-        return await self._looking().delayed(queue_name(queue), *_page(skip, take), tenant_or_any(tenant))
+        queue, tenant, wanted = queue_name(queue), tenant_or_any(tenant), await self._wanted(filter)
+        return await self._looking().delayed(queue, *_page(skip, take), tenant, wanted)
 
     async def get_dead_tasks(
-        self, queue: str, skip: int = 0, take: int = 50, *, tenant: str | None = None, batch_id: str | None = None
+        self,
+        queue: str,
+        skip: int = 0,
+        take: int = 50,
+        *,
+        tenant: str | None = None,
+        batch_id: str | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> list[TaskInfo]:
-        """Dead tasks with their last error, the one that died last, first."""
+        """Dead tasks with their last error, the one that died last, first. With a `filter` those that match it are
+        looked for, 500 dead ones a request, until `skip` and `take` of them are found.
+        """
         batch = None if batch_id is None else id_text(batch_id)
-        return await self._looking().dead(queue_name(queue), *_page(skip, take), tenant_or_any(tenant), batch)
+        queue, tenant, wanted = queue_name(queue), tenant_or_any(tenant), await self._wanted(filter, batch)
+        return await self._looking().dead(queue, *_page(skip, take), tenant, wanted)
 
-    async def get_dead_groups(self, queue: str, *, tenant: str | None = None, most: int = 1000) -> list[DeadGroup]:
-        """Dead tasks that failed alike, of those `most` of the queue that died last; the largest group first."""
-        return await dead_groups(self._looking(), queue_name(queue), tenant_or_any(tenant), most)
+    async def get_dead_tasks_count(
+        self,
+        queue: str,
+        *,
+        tenant: str | None = None,
+        filter: str | None = None,  # noqa: A002
+    ) -> int:
+        """How many tasks of the queue are dead; those of a tenant, or that match a `filter`, are counted one by one."""
+        if tenant is None and filter is None:
+            return (await self.get_queue(queue)).deadletter
+        meant = Meant(queue=queue_name(queue), tenant=tenant_or_any(tenant), filter=filter_or_none(filter))
+        return await count_dead_tasks(self._looking(), meant)
+
+    async def get_dead_groups(
+        self,
+        queue: str,
+        *,
+        tenant: str | None = None,
+        filter: str | None = None,  # noqa: A002
+        most: int = 1000,
+    ) -> list[DeadGroup]:
+        """Dead tasks that failed alike, the largest group first: of those `most` of the queue that died last, those of
+        the tenant that match the `filter`.
+        """
+        queue, tenant, wanted = queue_name(queue), tenant_or_any(tenant), await self._wanted(filter)
+        return await dead_groups(self._looking(), queue, tenant, most, wanted)
 
     async def get_tasks_of_worker(self, worker_id: str) -> list[TaskInfo]:
         """What a worker runs, the task that it has run longest first."""
@@ -159,9 +232,36 @@ class Looks(ABC):
         """
         return await statistics(self._looking(), span, None if queue is None else queue_name(queue))
 
+    async def get_statistics_of_queues(self, span: timedelta) -> dict[str, list[StatisticsPoint]]:
+        """The same by queue, of those in which something ended or waited; read once for all."""
+        return await statistics_of_queues(self._looking(), span)
+
     async def get_workers(self) -> list[WorkerInfo]:
         """Workers that show signs of life, or did until a moment ago."""
         return await self._looking().workers()
+
+    async def get_stacks(
+        self,
+        worker_id: str,
+        *,
+        timeout: timedelta = ANSWERED_WITHIN,  # noqa: ASYNC109 - the worker's
+        anew: bool = True,
+    ) -> WorkerStacks | None:
+        """What a worker is doing right now, down to the line, in each task that it runs; None if it is unknown. A
+        thread of the worker looks every second whether it is asked, also while a task blocks its event loop;
+        WorkerSilent if there is no answer within `timeout`. It is kept for a minute: with `anew=False` this is what
+        was answered last, None if nothing was.
+        """
+        looking, worker = self._looking(), id_text(worker_id)
+        asked = await self._storage().ask_stacks(worker) if anew else 0
+        if asked is None:
+            return None
+        end = time.monotonic() + timeout.total_seconds()
+        while (found := await looking.stacks(worker, asked)) is None and anew:
+            if time.monotonic() > end:
+                raise _silent(worker, timeout)
+            await asyncio.sleep(GLANCE)
+        return found
 
     async def get_tenants(self) -> list[str]:
         """Tenants that enqueued something lately, or have batches; the one seen last, first; at most 1,000."""
@@ -195,6 +295,21 @@ class Looks(ABC):
     async def get_audit(self, skip: int = 0, take: int = 50) -> list[AuditEntry]:
         """What `record_act` was told, the last first; the last 1,000 are kept."""
         return await self._looking().acts(*_page(skip, take))
+
+    async def _wanted(self, filter_: str | None, batch: str | None = None) -> Wanted | None:
+        """What a filter, and a batch, leave of a list; None: all."""
+        found = filter_or_none(filter_)
+        if found is None:
+            return None if batch is None else lambda task: task.batch_id == batch
+        now = from_ms(await self._looking().now())
+        return lambda task: batch in (None, task.batch_id) and found.matches(task, now)
+
+
+def _silent(worker: str, timeout: timedelta) -> WorkerSilent:
+    return WorkerSilent(
+        f"worker {worker} did not say within {timeout.total_seconds():g} s what it is doing: it does not reach Redis, "
+        "its process stands still, or code in C holds up all its threads"
+    )
 
 
 def _page(skip: int, take: int) -> tuple[int, int]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskproc.controls import EVERYTHING
-from taskproc.dead_letters import for_dead_tasks
+from taskproc.dead_letters import Meant, for_dead_tasks
 from taskproc.details import dead_of_batch
+from taskproc.filters import filter_or_none
 from taskproc.looks import Looks
 from taskproc.names import id_text, queue_name, schedule_name, tenant_name, tenant_or_any
 from taskproc.options import LONGEST, SHORTEST, Options, milliseconds
 
 if TYPE_CHECKING:
+    from taskproc.sending import Sender
     from taskproc.storage import Storage
 
 __all__ = ["Steering"]
@@ -24,6 +26,8 @@ LONGEST_NAME, LONGEST_REASON = 300, 1_000  # characters
 
 class Steering(Looks):
     """With `tenant`, what is another tenant's is not there."""
+
+    _sender: Sender
 
     @abstractmethod
     def _storage(self) -> Storage: ...
@@ -85,31 +89,50 @@ class Steering(Looks):
         *,
         task_ids: Sequence[str] | None = None,
         tenant: str | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> int:
-        """Lets dead tasks run again: all of the queue, the `count` that died first, or those named; how many. They have
-        as many retries as before, or `retries`. Those of canceled batches stay dead.
+        """Lets dead tasks run again: all of the queue, those named, those that match `filter`, or the `count` of them
+        that died first (of those named, that come first); how many. They have as many retries as before, or `retries`.
+        Those of canceled batches stay dead, and are not counted. What dies after the call began is not meant, and ages
+        in the filter count back from then.
         """
-        checked, owner = Options(retries=retries).retries, tenant_or_any(tenant)
-        storage = self._storage()
+        checked, storage = Options(retries=retries).retries, self._storage()
+        meant = _meant(queue, task_ids, tenant, filter)
         return await for_dead_tasks(
-            self._looking(),
-            queue_name(queue),
-            count,
-            _checked(task_ids),
-            lambda ids: storage.retry_dead(queue, ids, checked, owner),
+            self._looking(), meant, count, lambda ids: storage.retry_dead(queue, ids, checked, meant.tenant)
         )
 
+    async def retry_dead_task(
+        self, task_id: str, arguments: Mapping[str, Any], *, retries: int | None = None, tenant: str | None = None
+    ) -> bool:
+        """Lets a dead task run again with other arguments: plain JSON values by parameter name, as `get_arguments`
+        tells them. False: it is not dead, or its batch was canceled. InvalidArguments or PayloadTooLarge when they do
+        not fit, UnknownTask when this process does not know its method.
+        """
+        checked, storage, looking = Options(retries=retries).retries, self._storage(), self._looking()
+        task = await self.get_task(task_id, tenant=tenant)
+        attempt = None if task is None or task.state != "dead" else await looking.attempt_of(task)
+        if task is None or attempt is None:
+            return False
+        data, meant = self._sender.payload(attempt, arguments), _meant(task.queue, [task_id], task.tenant, None)
+        retried = await for_dead_tasks(
+            looking, meant, 1, lambda ids: storage.retry_dead(task.queue, ids, checked, task.tenant, data=data)
+        )
+        return bool(retried)
+
     async def discard_dead_tasks(
-        self, queue: str, count: int | None = None, *, task_ids: Sequence[str] | None = None, tenant: str | None = None
+        self,
+        queue: str,
+        count: int | None = None,
+        *,
+        task_ids: Sequence[str] | None = None,
+        tenant: str | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> int:
-        """Removes dead tasks: all of the queue, the `count` that died first, or those named; how many."""
-        storage, owner = self._storage(), tenant_or_any(tenant)
+        """Removes dead tasks, those that `retry_dead_tasks` would mean; how many."""
+        storage, meant = self._storage(), _meant(queue, task_ids, tenant, filter)
         return await for_dead_tasks(
-            self._looking(),
-            queue_name(queue),
-            count,
-            _checked(task_ids),
-            lambda ids: storage.discard_dead(queue, ids, owner),
+            self._looking(), meant, count, lambda ids: storage.discard_dead(queue, ids, meant.tenant)
         )
 
     async def retry_batch(self, batch_id: str, *, tenant: str | None = None) -> int:
@@ -163,7 +186,7 @@ def _short(name: str, text: str, longest: int) -> str:
     return text
 
 
-def _checked(task_ids: Sequence[str] | None) -> Sequence[str] | None:
-    if task_ids is None or isinstance(task_ids, str):
-        return task_ids  # which is refused where it is used
-    return [id_text(one) for one in task_ids]
+def _meant(queue: str, task_ids: Sequence[str] | None, tenant: str | None, filter_: str | None) -> Meant:
+    """Which dead tasks; InvalidName or InvalidFilter for what names none."""
+    named = task_ids if task_ids is None or isinstance(task_ids, str) else [id_text(one) for one in task_ids]
+    return Meant(queue=queue_name(queue), tenant=tenant_or_any(tenant), task_ids=named, filter=filter_or_none(filter_))

@@ -21,6 +21,7 @@ from taskproc.processor import TaskProcessor
 __all__ = [
     "App",
     "Desk",
+    "Filter",
     "Json",
     "Listing",
     "Prefix",
@@ -37,6 +38,9 @@ __all__ = [
 P = ParamSpec("P")
 
 Tenant = Annotated[str | None, typer.Option(help="Of this tenant only")]
+Filter = Annotated[
+    str | None, typer.Option("--filter", metavar="FILTER", help="Only those that match it: 'error:ValueError died:<2h'")
+]
 Skip = Annotated[int, typer.Option(min=0, help="How many to leave out")]
 Take = Annotated[int, typer.Option(min=1, max=1000, help="How many to show")]
 App = Annotated[str | None, typer.Option(help="Take the settings of this app or processor: module:name")]

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from taskproc.cli.commands import Desk, Skip, Take, Tenant, command, group
+from taskproc.cli.commands import Desk, Filter, Skip, Take, Tenant, command, group
 from taskproc.cli.output import heading
 from taskproc.cli.rows import QUEUES, tasks_of
 from taskproc.cli.words import cell, count
+from taskproc.failure import visible
 from taskproc.models import QueueInfo, TaskInfo
 from taskproc.processor import TaskProcessor
 
@@ -48,19 +49,22 @@ async def show_queue(
     name: Name,
     *,
     state: Annotated[State, typer.Option(help="Which of its tasks")] = State.READY,
+    which: Filter = None,
     tenant: Tenant = None,
     skip: Skip = 0,
     take: Take = 20,
 ) -> None:
     """Shows a queue and its tasks, the next one first."""
     queue = await desk.processor.get_queue(name, tenant=tenant)
-    tasks = await _look(desk.processor, state)(name, skip, take, tenant=tenant)
-    none = Text(f"No task is {state.value}.", style="dim")
+    tasks = await _look(desk.processor, state)(name, skip, take, tenant=tenant, filter=which)
+    none = Text(f"No task is {state.value}{'' if which is None else f' and matches {visible(which)}'}.", style="dim")
     desk.out.one(
         queue,
         desk.out.table([queue], QUEUES),
         _tenants(queue),
-        heading(_title(queue, state, len(tasks)), desk.out.table(tasks, tasks_of(state.value))) if tasks else none,
+        heading(_title(queue, state, len(tasks), which), desk.out.table(tasks, tasks_of(state.value)))
+        if tasks
+        else none,
         tasks=tasks,
     )
 
@@ -83,8 +87,10 @@ def _look(tasks: TaskProcessor, state: State) -> Callable[..., Awaitable[list[Ta
     }[state]
 
 
-def _title(queue: QueueInfo, state: State, shown: int) -> str:
-    """`Ready`, or `Ready: 20 of 1,000`."""
+def _title(queue: QueueInfo, state: State, shown: int, which: str | None) -> str:
+    """`Ready`, or `Ready: 20 of 1,000`; how many match a filter is not known."""
+    if which is not None:
+        return f"{state.value.capitalize()}, those that match {visible(which)}"
     there = {State.READY: queue.length, State.RUNNING: queue.running, State.DELAYED: queue.delayed}
     word, whole = state.value.capitalize(), there.get(state, queue.deadletter)
     return f"{word}: {shown:,} of {whole:,}" if whole > shown else word

@@ -113,6 +113,53 @@ async def test_discard_dead_tasks(settings: MakeSettings, cli: Commands) -> None
         assert [entry.target for entry in await tasks.get_audit()] == ["queue default"] * 3
 
 
+async def test_dead_tasks_that_match(settings: MakeSettings, cli: Commands) -> None:
+    """Are listed, counted before the question, retried and discarded, and no others; the act says which were meant."""
+    jobs = Jobs()
+    async with working(settings(), jobs) as tasks:
+        first, other, second = [await dies(tasks, message) for message in ("line 1", "no disk", "line 2")]
+        which = ["--filter", "message:line error:ValueError"]
+        assert [each["task_id"] for each in await cli.json("dead", "list", *which)] == [second, first]
+        assert [each["count"] for each in await cli.json("dead", "groups", "default", *which)] == [2]
+        asked = "Discard 2 dead tasks of queue default matching message:line error:ValueError? There is no terminal"
+        assert asked in await cli.refused("dead", "discard", "default", *which, code=2)
+        assert await cli.json("dead", "retry", "default", *which, "--count", "1") == {"retried": 1}
+        await wait_until(lambda: jobs.notes.count("fails line 1") == 2)
+        await dead(tasks, 3)
+        assert "not among those matching disk" in await cli.refused(
+            "dead", "retry", "default", "--like", first, "--filter", "disk"
+        )
+        assert await cli.json("dead", "discard", "default", "--like", first, *which, "-y") == {"discarded": 2}
+        nothing = "no dead task of queue default matches message:line error:ValueError"
+        assert nothing in await cli.refused("dead", "retry", "default", *which)
+        assert "No dead task matches" in await cli.said("dead", "list", *which)
+        assert [each["task_id"] for each in await cli.json("dead", "list")] == [other]
+        await tasks.discard_dead_tasks("default")
+        details = [entry.detail for entry in await tasks.get_audit()]
+        assert details == [f"command line: {count} matching {which[1]}" for count in ("2 tasks", "1 task")]
+
+
+WRONG_FILTERS = {
+    "dead list --filter colour:red": "filter term `colour:red`: there is no such field; there are call, error",
+    "dead groups --filter died:2h": "filter term `died:2h`: write how long ago",
+    "dead retry default --filter attempts:x": "filter term `attempts:x`: write a number",
+    "dead discard default -y --filter=": "the filter is empty",
+    "dead discard default x -y --filter a": "name tasks, or a --filter, not both",
+    "queues show default --filter -": "filter term `-`: it says nothing",
+}
+
+
+@pytest.mark.parametrize("words", WRONG_FILTERS)
+async def test_what_is_no_filter(settings: MakeSettings, cli: Commands, words: str) -> None:
+    """Is misuse: one line, and nothing is done."""
+    async with working(settings(), Jobs()) as tasks:
+        await dies(tasks, "no disk")
+        said = await cli.refused(*words.split(), code=2)
+        assert WRONG_FILTERS[words] in said
+        assert len(said.splitlines()) == 1
+        assert await tasks.discard_dead_tasks("default") == 1
+
+
 @pytest.mark.parametrize("words", ["dead retry deflt", "dead discard deflt -y", "dead retry deflt x"])
 async def test_dead_tasks_of_no_queue(cli: Commands, words: str) -> None:
     """A name that nobody knows is a slip: it says so, and ends with 1."""

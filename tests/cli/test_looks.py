@@ -58,6 +58,10 @@ async def test_a_queue_and_its_tasks(settings: MakeSettings, cli: Commands) -> N
         [line] = [line for line in await cli.lines("queues", "show", "mail", "--state", "delayed") if late in line]
         assert "in 1 h" in " ".join(line)
         assert "No task is running." in await cli.said("queues", "show", "mail", "--state", "running")
+        found = await cli.json("queues", "show", "mail", "--filter", f"call:note -id:{ids[0]}")
+        assert [task["task_id"] for task in found["tasks"]] == ids[1:]
+        assert "Ready, those that match note" in await cli.said("queues", "show", "mail", "--filter", "note")
+        assert "No task is ready and matches x." in await cli.said("queues", "show", "mail", "--filter", "x")
         await discard(tasks, [*ids, late])
 
 

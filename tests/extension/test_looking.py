@@ -160,12 +160,15 @@ async def test_explain_says_that_all_slots_are_taken(settings: MakeSettings) -> 
 
 
 async def test_explain_tells_a_tenant_nothing_of_others(settings: MakeSettings) -> None:
-    """Neither how many tasks they have, nor who stopped everybody, and why."""
+    """Neither how many tasks they have, nor who stopped everybody, and why, nor which workers there are."""
     jobs = Jobs()
     async with working(settings(max_workers=2), jobs) as tasks:
         for word in ("a", "b"):
-            await tasks.on(tenant="other").enqueue(jobs.wait, word)
+            busy = await tasks.on(tenant="other").enqueue(jobs.wait, word)
         await jobs.noted("a begins", "b begins")
+        [worker] = await tasks.get_workers()
+        assert worker.id in await tasks.explain(busy)
+        assert worker.id not in await tasks.explain(busy, tenant="other")
         await tasks.on(tenant="other").enqueue(jobs.note, "c")
         waiting = await tasks.on(tenant="acme").enqueue(jobs.note, "d")
         await tasks.pause(queue="default", reason="other owes us money", by="ann")

@@ -28,9 +28,11 @@ OF_NO_TENANT = {
     "upsert_schedule": "in ScheduleData",
     "get_queues": "for operators: get_queue(…, tenant=…) shows a tenant's part",
     "get_statistics": "for operators: counted by queue",
+    "get_statistics_of_queues": "likewise",
     "get_keyspace": "for operators: memory",
     "get_workers": "for operators: workers serve all tenants",
     "get_tasks_of_worker": "for operators",
+    "get_stacks": "for operators",
     "drain_worker": "for operators",
     "resume_worker": "for operators",
     "get_tenants": "for operators",
@@ -104,8 +106,9 @@ async def of_acme(tasks: TaskProcessor) -> list[dict[str, object]]:
     batches: list[dict[str, object]] = [
         {"batch_id": one.id, "batch_ids": [one.id], "build": [TaskData("resize")]} for one in (first, batch)
     ]
-    tasks_: list[dict[str, object]] = [{"task_id": id_} for id_ in ids]
-    return [queue, {**queue, "task_ids": ids}, *({**queue, **one} for one in batches), *tasks_]
+    tasks_: list[dict[str, object]] = [{"task_id": id_, "arguments": {"message": "yes"}} for id_ in ids]
+    filtered = {**queue, "filter": "tenant:acme"}
+    return [queue, filtered, {**queue, "task_ids": ids}, *({**queue, **one} for one in batches), *tasks_]
 
 
 async def asked(tasks: TaskProcessor, name: str, given: list[dict[str, object]], tenant: str) -> list[object]:
