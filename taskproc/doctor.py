@@ -15,6 +15,7 @@ from taskproc.address import Address, read_address
 from taskproc.errors import ConfigurationError, StorageUnavailable
 from taskproc.failure import one_line
 from taskproc.looking import Looking
+from taskproc.names import is_fair
 from taskproc.server_checks import About, Finding, Level, about_server, checked, is_replica, server_info
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MOST_STUCK = 100  # of a kind that are counted
 MOST_QUEUES = 1_000  # that are looked at
 PAGE = 100  # of queues
 MOST_TOLD = 20  # queues, and hosts, that are told of one by one
+MOST_PAUSED = 100  # tenants of which is counted what waits
 MEND = "workers do this every pushback_frequency: look whether one runs, and at its log"
 
 
@@ -47,7 +49,7 @@ async def examine(processor: TaskProcessor, storage: Storage) -> list[Finding]:
         *await checked("prefix", _about_prefix(storage)),
         *([] if info is not None and is_replica(info) else await _about_rights(settings, storage)),
         *await checked("workers", _about_workers(looking)),
-        *await checked("queues", _about_queues(looking)),
+        *await checked("queues", _about_queues(storage, looking)),
         *await checked("stuck", _about_stuck(settings, storage, looking)),
     ]
 
@@ -162,9 +164,11 @@ async def _workers(looking: Looking) -> tuple[list[WorkerInfo], list[WorkerInfo]
     return workers, [worker for worker in workers if worker.alive_until.timestamp() * 1000 > now]
 
 
-async def _about_queues(looking: Looking) -> AsyncIterator[Finding]:
+async def _about_queues(storage: Storage, looking: Looking) -> AsyncIterator[Finding]:
     queues, (_, alive) = await _queues(looking), await _workers(looking)
     for finding in _standing(queues, alive):
+        yield finding
+    async for finding in _paused_tenants(storage, looking, queues):
         yield finding
     dead = [queue for queue in queues if queue.deadletter]
     for queue in dead[:MOST_TOLD]:
@@ -191,6 +195,28 @@ def _standing(queues: Sequence[QueueInfo], alive: Sequence[WorkerInfo]) -> Itera
     yield from _told(drained, "only draining workers serve {}", "let one go on, or start another")
     paused = [queue for queue in waiting if queue.paused]
     yield from _told(paused, "a pause holds up {}", "resume the queue")
+
+
+async def _paused_tenants(storage: Storage, looking: Looking, queues: Sequence[QueueInfo]) -> AsyncIterator[Finding]:
+    """Those of whom tasks are ready."""
+    paused = [pause.tenant for pause in await looking.pauses() if pause.tenant is not None and pause.queue is None]
+    waiting = [(tenant, await _set_aside(storage, tenant, queues)) for tenant in paused[:MOST_PAUSED]]
+    held_up = [(tenant, count) for tenant, count in waiting if count]
+    for tenant, count in held_up[:MOST_TOLD]:
+        what = f"a pause holds up tenant {tenant!r}, of which {_some(count, 'task waits', 'tasks wait')}"
+        yield Finding("warning", "queues", what, "resume the tenant")
+    if (more := len(held_up) - MOST_TOLD) > 0:
+        what = f"a pause holds up {_some(more, 'more tenant', 'more tenants')}, of which tasks wait"
+        yield Finding("warning", "queues", what, "resume them")
+
+
+async def _set_aside(storage: Storage, tenant: str, queues: Sequence[QueueInfo]) -> int:
+    """How many tasks of a paused tenant are ready: in plain queues those that have come up, of the fullest of these."""
+    fair = sum(queue.tenants.get(tenant, 0) for queue in queues)
+    plain = [queue for queue in queues if queue.length and not is_fair(queue.name)]
+    plain.sort(key=lambda queue: -queue.length)
+    keys = [storage.keys.ready(queue.name, tenant) for queue in plain[:MOST_TOLD]]
+    return fair + sum([int(await storage.driver.command("LLEN", key)) for key in keys])
 
 
 def _told(queues: Sequence[QueueInfo], what: str, remedy: str) -> Iterator[Finding]:

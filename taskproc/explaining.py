@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from taskproc.controls import EVERYTHING
 from taskproc.looking import FURTHEST
 from taskproc.models import BatchInfo, BatchState, PauseInfo, TaskInfo, WorkerInfo
 from taskproc.names import is_fair
@@ -13,8 +16,10 @@ from taskproc.names import is_fair
 if TYPE_CHECKING:
     from taskproc.looking import Looking
 
-__all__ = ["explain"]
+__all__ = ["explain", "hindrance"]
 
+MOST_LOOKED_AT, PAGE = 2_000, 500
+"""Tasks of a batch among which one is looked for that has not ended; so many at a time."""
 AWAITED = {"success": "success", "failed": "failure", "canceled": "cancellation", "complete": "end"}
 STATES: dict[BatchState, str] = {
     "running": "is running",
@@ -36,7 +41,7 @@ async def explain(looking: Looking, task_id: str, tenant: str | None = None) -> 
             place = await _ready(looking, task, tenant)
             return f"{place}{await _unknown(looking, task)}{await _obstacles(looking, task, tenant)}"
         case "leased":
-            return await _leased(looking, task)
+            return await _leased(looking, task, tenant)
         case "delayed":
             return f"{await _delayed(looking, task)}{await _obstacles(looking, task, tenant)}"
         case "dead":
@@ -54,7 +59,8 @@ async def _no_task(looking: Looking, id_: str, tenant: str | None) -> str:
     batch = await looking.batch(id_)
     if batch is None or tenant not in (None, batch.tenant):
         return "There is no such task: it has ended, was canceled or discarded, or never was."
-    return f"That is the id of a batch: it {STATES[batch.state]}, {_progress(batch)}."
+    state = f"The batch {STATES[batch.state]}, {_progress(batch)}."
+    return f"{state}{await _waiting(looking, batch, tenant)}" if batch.state == "running" and batch.remaining else state
 
 
 def _progress(batch: BatchInfo) -> str:
@@ -63,20 +69,48 @@ def _progress(batch: BatchInfo) -> str:
     return f"{batch.done} of {batch.total} done{counted}"
 
 
+async def _waiting(looking: Looking, batch: BatchInfo, tenant: str | None) -> str:
+    """What holds up the rest of a batch: what one of those tasks waits for, unless one runs."""
+    left = await _some_left(looking, batch.id)
+    running, ready, delayed = [
+        [task for task in left if task.state == state] for state in ("leased", "ready", "delayed")
+    ]
+    if running or not left:
+        return _all_said(await looking.pauses([EVERYTHING, f"tenant:{batch.tenant}"]), tenant)
+    if ready:
+        return f" Its next task is ready in queue {ready[0].queue}.{await _obstacles(looking, ready[0], tenant)}"
+    first = min(delayed, key=lambda task: task.due_at or task.enqueued_at)
+    return f" Its next task is due at {_instant(first.due_at)}.{await _obstacles(looking, first, tenant)}"
+
+
+async def _some_left(looking: Looking, batch_id: str) -> list[TaskInfo]:
+    """Some tasks of a batch that have not ended, if there are any among the first that are looked at."""
+    ids: list[str] = []
+    async with aclosing(looking.ids_of_batch(batch_id)) as chunks:
+        async for chunk in chunks:
+            ids += chunk[: MOST_LOOKED_AT - len(ids)]
+            if len(ids) == MOST_LOOKED_AT:
+                break
+    for first in range(0, len(ids), PAGE):
+        found = await looking.tasks(ids[first : first + PAGE])
+        if left := [task for task in found if task.state in ("leased", "ready", "delayed")]:
+            return left
+    return []
+
+
 # One that runs
 
 
-async def _leased(looking: Looking, task: TaskInfo) -> str:
-    """Whether its worker lives, too."""
+async def _leased(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
+    """Whether its worker lives, too; which one that is, is not for a tenant."""
+    on = " on a worker" if tenant is not None else f" on worker {task.worker}"
     workers = await looking.workers()
     alive = await _alive(looking, workers)
     dead = [worker for worker in workers if worker.id == task.worker and worker not in alive]
     if not dead:
-        return (
-            f"Its attempt {task.attempt} runs on worker {task.worker}, whose lease ends at {_instant(task.lease_ends)}."
-        )
+        return f"Its attempt {task.attempt} runs{on}, whose lease ends at {_instant(task.lease_ends)}."
     since = _instant(dead[0].seen or dead[0].since)
-    began = f"Its attempt {task.attempt} began on worker {task.worker}, which has shown no sign of life since {since}"
+    began = f"Its attempt {task.attempt} began{on}, which has shown no sign of life since {since}"
     if alive:
         return f"{began}: it goes back to its queue within seconds."
     return f"{began}, and no worker runs that could take it back: start one."
@@ -143,11 +177,13 @@ async def _obstacles(looking: Looking, task: TaskInfo, tenant: str | None) -> st
     serving = [worker for worker in workers if task.queue in worker.queues]
     paused = await _pauses(looking, task, tenant)
     living = [worker for worker in serving if worker in alive]
-    return f"{paused}{_hindrance(task.queue, serving, living, counted=tenant is None)}"
+    return f"{paused}{hindrance(task.queue, serving, living, counted=tenant is None)}"
 
 
-def _hindrance(queue: str, known: list[WorkerInfo], alive: list[WorkerInfo], *, counted: bool) -> str:
-    """What keeps the workers that serve the queue from fetching; `counted`: and how much they run."""
+def hindrance(queue: str, known: Sequence[WorkerInfo], alive: Sequence[WorkerInfo], *, counted: bool) -> str:
+    """What keeps the workers that serve the queue from fetching, ahead of which there is a blank; `counted`: and how
+    much they run. Empty if nothing does.
+    """
     if not known:
         return f" No worker serves queue {queue}: add it to the `queues` of one."
     if not alive:
@@ -168,7 +204,10 @@ def _hindrance(queue: str, known: list[WorkerInfo], alive: list[WorkerInfo], *, 
 
 async def _pauses(looking: Looking, task: TaskInfo, tenant: str | None) -> str:
     """Those that hold the task up."""
-    pauses = await looking.pauses_of(task)
+    return _all_said(await looking.pauses_of(task), tenant)
+
+
+def _all_said(pauses: list[PauseInfo], tenant: str | None) -> str:
     if tenant is not None:  # who paused what is everybody's, and why, is not for one of them
         pauses = [pause if pause.tenant else replace(pause, by="", reason="") for pause in pauses]
     return "".join(f" {_said(pause)}" for pause in pauses)

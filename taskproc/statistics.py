@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
-__all__ = ["BOUNDS", "TIERS", "Durations", "StatisticsPoint", "Tier", "points_from", "tier_for"]
+__all__ = [
+    "BOUNDS",
+    "TIERS",
+    "Durations",
+    "Emptying",
+    "StatisticsPoint",
+    "Tier",
+    "emptying",
+    "points_by_queue",
+    "points_from",
+    "tier_for",
+]
 
 BOUNDS = tuple(0.001 * 2 ** (step / 2) for step in range(47))
 """Upper bounds of the buckets of durations, in seconds: from a millisecond, by the square root of two, to two hours."""
@@ -88,19 +99,77 @@ class StatisticsPoint:
     dead: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptying:
+    """When a queue will be empty."""
+
+    seconds: float
+    shrinks: bool
+    """It has become shorter of late; if not, this is so if nothing is added."""
+
+
+LATELY = 6  # points
+NOTABLE = 0.05  # the share by which a queue has become shorter when that is no chance
+
+
+def emptying(points: Sequence[StatisticsPoint], ready: int, now: datetime) -> Emptying | None:
+    """When none of `ready` tasks will be left: as fast as they became fewer since there were most of them of late, or
+    else as fast as tasks end. None if none is ready, or none ends.
+    """
+    if not ready:
+        return None
+    most, since = max(((point.ready, point.at) for point in points[-LATELY:] if point.ready), default=(0, now))
+    if most - ready > most * NOTABLE:
+        return Emptying(seconds=ready * max((now - since).total_seconds(), 1) / (most - ready), shrinks=True)
+    per_second = _ended(points[-2:], now) or _ended(points[-LATELY:], now)
+    return Emptying(seconds=ready / per_second, shrinks=False) if per_second else None
+
+
+def _ended(points: Sequence[StatisticsPoint], now: datetime) -> float:
+    """Tasks a second that ended."""
+    if not points:
+        return 0.0
+    ended = sum(point.done + point.failed + point.canceled for point in points)
+    return ended / max((now - points[0].at).total_seconds(), 1)
+
+
 def points_from(
     rows: Sequence[Mapping[str, int]], starts: Sequence[int], tier: Tier, queue: str | None
 ) -> list[StatisticsPoint]:
     """What stood in the hash of each stretch, by its begin (epoch seconds); of one queue, or added up."""
-    return [_point(row, start, tier, queue) for row, start in zip(rows, starts, strict=True)]
+    return [_point(_sums(row, queue), start, tier) for row, start in zip(rows, starts, strict=True)]
 
 
-def _point(row: Mapping[str, int], start: int, tier: Tier, queue: str | None) -> StatisticsPoint:
+def points_by_queue(
+    rows: Sequence[Mapping[str, int]], starts: Sequence[int], tier: Tier
+) -> dict[str, list[StatisticsPoint]]:
+    """The same, of each queue that stands in any of them."""
+    split = [_by_queue(row) for row in rows]
+    queues = dict.fromkeys(queue for each in split for queue in each)
+    return {
+        queue: [_point(each.get(queue, {}), start, tier) for each, start in zip(split, starts, strict=True)]
+        for queue in queues
+    }
+
+
+def _sums(row: Mapping[str, int], queue: str | None) -> dict[str, int]:
     sums: dict[str, int] = {}
     for name, count in row.items():
         of, _, what = name.rpartition(" ")
         if queue in (None, of):
             sums[what] = sums.get(what, 0) + count
+    return sums
+
+
+def _by_queue(row: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    split: dict[str, dict[str, int]] = {}
+    for name, count in row.items():
+        queue, _, what = name.rpartition(" ")
+        split.setdefault(queue, {})[what] = count
+    return split
+
+
+def _point(sums: Mapping[str, int], start: int, tier: Tier) -> StatisticsPoint:
     return StatisticsPoint(
         at=datetime.fromtimestamp(start, UTC),
         seconds=tier.seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,13 +17,11 @@ from taskproc.cli.target import address
 from taskproc.cli.words import NOTHING, cell, count, length, noun, rate
 from taskproc.models import PauseInfo, QueueInfo, WorkerInfo
 from taskproc.processor import TaskProcessor
-from taskproc.statistics import Durations, StatisticsPoint
+from taskproc.statistics import Durations, StatisticsPoint, emptying
 
 __all__ = ["Overview", "Recent", "look", "show_status", "shown"]
 
 SPAN = timedelta(minutes=5)
-MOST_RATES = 20
-"""Queues whose rates are looked up, a request for each minute and queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,36 +57,49 @@ class Overview:
     recent: Recent
     rates: dict[str, float]
     """By queue: how many tasks ended per second."""
+    empty_in: dict[str, float]
+    """By queue: seconds until nothing is ready, where that can be told."""
     queues: list[QueueInfo]
     workers: list[WorkerInfo]
 
 
 async def look(tasks: TaskProcessor) -> Overview:
     """How everything is now."""
-    queues, workers, pauses, points, paused = await asyncio.gather(
-        tasks.get_queues(), tasks.get_workers(), tasks.get_pauses(), tasks.get_statistics(SPAN), tasks.is_paused()
+    queues, workers, pauses, points, by_queue = await asyncio.gather(
+        tasks.get_queues(),
+        tasks.get_workers(),
+        tasks.get_pauses(),
+        tasks.get_statistics(SPAN),
+        tasks.get_statistics_of_queues(SPAN),
     )
     at = datetime.now(UTC)
-    busy = [queue.name for queue in sorted(queues, key=lambda queue: -queue.length - queue.running)][:MOST_RATES]
-    by_queue = await asyncio.gather(*(tasks.get_statistics(SPAN, queue=name) for name in busy))
     return Overview(
         at=at,
         server=address(tasks.settings),
         prefix=tasks.settings.prefix,
-        paused=paused,
+        paused=any(pause.queue is None and pause.tenant is None for pause in pauses),
         pauses=pauses,
         recent=_recent(points, at),
-        rates={name: _recent(each, at).per_second for name, each in zip(busy, by_queue, strict=True)},
+        rates={queue.name: _recent(by_queue.get(queue.name, points[:0]), at).per_second for queue in queues},
+        empty_in=_empty_in(queues, by_queue, at),
         queues=queues,
         workers=workers,
     )
+
+
+def _empty_in(
+    queues: Sequence[QueueInfo], by_queue: Mapping[str, Sequence[StatisticsPoint]], at: datetime
+) -> dict[str, float]:
+    moving = [queue for queue in queues if not queue.paused]
+    found = {queue.name: emptying(by_queue.get(queue.name, ()), queue.length, at) for queue in moving}
+    return {name: each.seconds for name, each in found.items() if each is not None}
 
 
 def _recent(points: Sequence[StatisticsPoint], now: datetime) -> Recent:
     run = sum((point.run for point in points), Durations())
     wait = sum((point.wait for point in points), Durations())
     return Recent(
-        seconds=max((now - points[0].at).total_seconds(), 1),
+        seconds=max((now - points[0].at).total_seconds(), 1) if points else 1,
         done=sum(point.done for point in points),
         failed=sum(point.failed for point in points),
         retried=sum(point.retried for point in points),
@@ -116,7 +127,7 @@ def shown(overview: Overview, out: Output) -> RenderableType:
     return spaced(
         Group(_server(overview), *_recent_lines(overview.recent)),
         out.table(overview.pauses, PAUSES) if overview.pauses else None,
-        out.table(overview.queues, [*QUEUES[:-1], *_flow(overview.rates), _remark(served)]),
+        out.table(overview.queues, [*QUEUES[:-1], *_flow(overview), _remark(served)]),
         out.table(overview.workers, WORKERS) if overview.workers else Text("No worker runs.", style="yellow"),
     )
 
@@ -153,15 +164,15 @@ def _spread(word: str, median: float | None, most: float | None) -> Text:
     return said.append(length(most)).append(" 95 %", "dim")
 
 
-def _flow(rates: dict[str, float]) -> list[Column[QueueInfo]]:
+def _flow(overview: Overview) -> list[Column[QueueInfo]]:
     """How fast each queue is worked off, and when it is empty."""
 
     def empty_in(queue: QueueInfo) -> str:
-        per_second = rates.get(queue.name, 0)
-        return length(queue.length / per_second) if queue.length and per_second else NOTHING
+        return length(overview.empty_in.get(queue.name))
 
     def rate_of(queue: QueueInfo) -> str:
-        return rate(rates[queue.name]) if rates.get(queue.name) else NOTHING
+        per_second = overview.rates.get(queue.name)
+        return rate(per_second) if per_second else NOTHING
 
     return [
         Column(head="rate", value=rate_of, number=True),

@@ -1,8 +1,11 @@
-"""What can be done: each act is a POST, is noted in the audit list, and leads back to the page that it came from."""
+"""What can be done: each act is a POST, is noted in the audit list, and leads back to the page that it came from,
+or to one that shows what it has found.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +17,8 @@ from starlette.responses import RedirectResponse, Response
 from taskproc import StorageUnavailable, TaskProcessorError
 from taskproc_fastapi.dashboard import doing
 from taskproc_fastapi.dashboard.access import Refused
-from taskproc_fastapi.dashboard.doing import Asked, Done
+from taskproc_fastapi.dashboard.doing import ASKED, Asked, Done
+from taskproc_fastapi.dashboard.editing import retry_task_with
 from taskproc_fastapi.dashboard.rendering import answer, say
 from taskproc_fastapi.dashboard.view import Page, View
 
@@ -23,6 +27,9 @@ __all__ = ["ACTS", "Act", "carry_out"]
 LARGEST_FORM = 64 * 1024  # bytes
 MOST_FIELDS = 200
 CONFIRMED = "confirmed"
+OURS = (CONFIRMED, ASKED)
+ON_ITS_PAGE = (409, 504)
+"""What is refused so is said on the page that the act came from: it is not there, or has ended, or says nothing."""
 
 Kind = Literal["plain", "asks"]
 
@@ -44,6 +51,7 @@ def _all() -> Mapping[str, Act]:
         Act("pause", doing.pause),
         Act("resume", doing.resume),
         Act("retry-task", doing.retry_task),
+        Act("retry-task-with", retry_task_with),
         Act("cancel-task", doing.cancel_task, doing.ask_cancel_task, "Cancel the task"),
         Act("discard-task", doing.discard_task, doing.ask_discard_task, "Discard the task"),
         Act("retry-dead", doing.retry_dead),
@@ -57,6 +65,7 @@ def _all() -> Mapping[str, Act]:
         Act("cancel-schedule", doing.cancel_schedule, doing.ask_cancel_schedule, "Remove the schedule"),
         Act("drain-worker", doing.drain_worker, doing.ask_drain_worker, "Drain the worker"),
         Act("resume-worker", doing.resume_worker),
+        Act("stacks", doing.take_stacks),
     )
     return {act.name: act for act in acts}
 
@@ -70,6 +79,8 @@ class Question:
 
     act: str
     button: str
+    danger: bool
+    """It takes something away."""
     text: str
     fields: list[tuple[str, str]]
     back: str
@@ -81,13 +92,34 @@ async def carry_out(act: Act, view: View) -> Response:
         raise Refused(403, "Not for you", "You may look at this dashboard, but not steer anything.")
     asked = Asked(view, await _form(view))
     back = _back(view, asked)
+    try:
+        return await _asked_or_done(act, asked, back or view.url())
+    except Refused as refused:
+        navigates = view.request.headers.get("sec-fetch-mode") == "navigate"  # a script wants the status
+        if back is None or not navigates or refused.status not in ON_ITS_PAGE:
+            raise
+        response = RedirectResponse(back, 303)
+        say(response, view, f"{refused.title}: {refused.message}", wrong=True)
+        return response
+
+
+async def _asked_or_done(act: Act, asked: Asked, back: str) -> Response:
+    view = asked.view
     if act.ask is not None and not asked.form.get(CONFIRMED):
-        fields = [(name, value) for name, values in asked.form.items() for value in values if name != CONFIRMED]
-        question = Question(act=act.name, button=act.button, text=await act.ask(asked), fields=fields, back=back)
+        fields = [(name, value) for name, values in asked.form.items() for value in values if name not in OURS]
+        fields.append((ASKED, f"{time.time():.3f}"))
+        question = Question(
+            act=act.name,
+            button=act.button,
+            danger=not act.name.startswith("retry"),
+            text=await act.ask(asked),
+            fields=fields,
+            back=back,
+        )
         return await answer(view, Page(template="confirm.html", title=act.button, data=question, lives=False))
     done = await _done(act, asked)
     view.shared.remembered.forget()
-    response = RedirectResponse(back, 303)
+    response = RedirectResponse(done.leads_to or back, 303)
     say(response, view, done.said)
     return response
 
@@ -128,10 +160,10 @@ async def _form(view: View) -> dict[str, list[str]]:
     return form
 
 
-def _back(view: View, asked: Asked) -> str:
-    """The page that the act came from, if it is one of this dashboard."""
+def _back(view: View, asked: Asked) -> str | None:
+    """The page that the act came from, if it names one of this dashboard."""
     back = asked.text("back", "")
     ours = back == view.base or back.startswith((f"{view.base}/", f"{view.base}?"))
     if not ours or back.startswith("//") or "\\" in back or not (back.isascii() and back.isprintable()):
-        return view.url()
+        return None
     return back

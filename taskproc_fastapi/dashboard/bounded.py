@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -11,7 +11,18 @@ from taskproc import QueueInfo, TaskInfo
 from taskproc.names import is_fair
 from taskproc_fastapi.dashboard.view import MOST_SKIPPED, PAGE, View
 
-__all__ = ["STATES", "Amount", "Counts", "Listed", "State", "counts_of", "list_tasks", "queue_names", "queues_of"]
+__all__ = [
+    "STATES",
+    "Amount",
+    "Counts",
+    "Listed",
+    "State",
+    "counts_of",
+    "list_tasks",
+    "queue_names",
+    "queues_of",
+    "total",
+]
 
 State = Literal["ready", "running", "delayed", "dead"]
 STATES: tuple[State, ...] = ("ready", "running", "delayed", "dead")
@@ -40,6 +51,11 @@ class Amount:
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.number + other.number, self.and_more or other.and_more)
+
+
+def total(amounts: Iterable[Amount]) -> Amount:
+    """All together."""
+    return sum(amounts, Amount(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

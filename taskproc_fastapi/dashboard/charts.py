@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,8 @@ WIDTH, HEIGHT = 600, 100
 MOST_POINTS = 72
 SHORTEST = 5.0  # seconds that a stretch must have lasted to be reckoned with
 UNITS = ((1, "s"), (60, "min"), (3600, "h"))
+MINUTE, HOUR = 60, 3600
+TIMES = (15, 20, 30, *(MINUTE * step for step in (1, 1.5, 2, 3, 5, 10, 15, 20, 30, 45)))
 QUANTILES = ((0.5, "median", "q50"), (0.95, "95 %", "q95"), (0.99, "99 %", "q99"))
 
 Format = Callable[[float | None], str]
@@ -88,21 +91,30 @@ def _last(values: Iterable[int | None]) -> int | None:
 
 
 def axis_of(points: Sequence[StatisticsPoint]) -> list[datetime]:
-    """Five instants, evenly spread over the points."""
+    """Five instants, evenly spread over the points; none without charts."""
     if not points:
         return []
     begin, end = points[0].at, points[-1].at + timedelta(seconds=points[-1].seconds)
     return [begin + (end - begin) * part / 4 for part in range(5)]
 
 
-def charts_of(points: Sequence[StatisticsPoint]) -> list[Chart]:
-    """Throughput, depth, waits and run times over the points, the oldest first."""
-    return [
-        _throughput(points),
-        _lines(("depth", "Depth", "tasks"), formats.count, points, _depths(points)),
-        _lines(("wait", "Wait", "until a task starts"), formats.seconds, points, _quantiles([p.wait for p in points])),
-        _lines(("run", "Run time", "of an attempt"), formats.seconds, points, _quantiles([p.run for p in points])),
+def charts_of(points: Sequence[StatisticsPoint], now: Mapping[str, int]) -> list[Chart]:
+    """Throughput, depth, waits and run times over the points, the oldest first, of which something is known. `now`: how
+    many tasks are ready, running, delayed and dead; the points know that of their begin.
+    """
+    if not points:
+        return []
+    waiting, rest = [_depths(points, names, now) for names in (("ready", "running"), ("delayed", "dead"))]
+    waits, runs = _quantiles([point.wait for point in points]), _quantiles([point.run for point in points])
+    charts = [
+        _lines(("depth", "Depth", "tasks"), formats.count, points, waiting),
+        _lines(("rest", "Delayed and dead", "tasks"), formats.count, points, rest),
+        _lines(("wait", "Wait", "until a task starts"), formats.seconds, points, waits),
+        _lines(("run", "Run time", "of an attempt"), formats.seconds, points, runs),
     ]
+    known = [any(value for _, _, values in rows for value in values) for rows in (waiting, rest, waits, runs)]
+    moved = any(point.done or point.failed or point.retried for point in points)
+    return [*([_throughput(points)] if moved else []), *itertools.compress(charts, known)]
 
 
 Values = Sequence[float | None]
@@ -110,13 +122,14 @@ Row = tuple[str, str, Values]
 """Name, class and values of a series."""
 
 
-def _depths(points: Sequence[StatisticsPoint]) -> list[Row]:
-    return [
-        ("ready", "ready", [point.ready for point in points]),
-        ("running", "running", [point.running for point in points]),
-        ("delayed", "delayed", [point.delayed for point in points]),
-        ("dead", "dead", [point.dead for point in points]),
-    ]
+def _depths(points: Sequence[StatisticsPoint], names: Sequence[str], now: Mapping[str, int]) -> list[Row]:
+    known = {
+        "ready": [point.ready for point in points],
+        "running": [point.running for point in points],
+        "delayed": [point.delayed for point in points],
+        "dead": [point.dead for point in points],
+    }
+    return [(name, name, [*known[name][:-1], now[name]]) for name in names]
 
 
 def _quantiles(durations: Sequence[Durations]) -> list[Row]:
@@ -165,7 +178,7 @@ def _per(highest: float) -> tuple[int, Format]:
 def _lines(heading: tuple[str, str, str], shown: Format, points: Sequence[StatisticsPoint], rows: list[Row]) -> Chart:
     id_, title, unit = heading
     known = [value for _, _, values in rows for value in values if value is not None]
-    top = _nice(max(known, default=0), whole=shown is formats.count)
+    top = (_nice_count if shown is formats.count else _nice_time)(max(known, default=0))
     series = [Series(name, css, _line(values, top), shown(_now(values))) for name, css, values in rows]
     last = ", ".join(f"{each.name} {each.latest}" for each in series)
     said = f"{title}: lately {last}; at most {shown(max(known))}." if known else f"{title}: nothing is known."
@@ -177,13 +190,23 @@ def _now(values: Values) -> float | None:
     return next((value for value in reversed(values[-3:]) if value is not None), None)
 
 
-def _nice(value: float, *, whole: bool = False) -> float:
+def _nice(value: float) -> float:
     """The next of 1, 2, 5, 10, … above."""
     if value <= 0:
         return 1
     size = 10.0 ** math.floor(math.log10(value))
-    nice = next((step * size for step in (1, 1.5, 2, 3, 5, 7.5) if step * size >= value), 10 * size)
-    return max(math.ceil(nice), 1) if whole else nice
+    return next((step * size for step in (1, 1.5, 2, 3, 5, 7.5) if step * size >= value), 10 * size)
+
+
+def _nice_count(value: float) -> float:
+    return max(math.ceil(_nice(value)), 1)
+
+
+def _nice_time(value: float) -> float:
+    """Seconds, minutes and hours as clocks have them."""
+    if value <= 10:  # noqa: PLR2004
+        return _nice(value)
+    return next((step for step in TIMES if step >= value), _nice(value / HOUR) * HOUR)
 
 
 def _bars(values: Sequence[float], floor: Sequence[float], top: float) -> str:

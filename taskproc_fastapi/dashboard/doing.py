@@ -5,18 +5,20 @@ With a viewer of one tenant every call names that tenant, so that what is anothe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+import time
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from taskproc import BatchInfo, TaskInfo
-from taskproc.models import DeadGroup
+from taskproc import BatchInfo, TaskInfo, WorkerSilent
 from taskproc.names import queue_name, tenant_name
 from taskproc_fastapi.dashboard.access import Refused
-from taskproc_fastapi.dashboard.formats import many
+from taskproc_fastapi.dashboard.formats import many, seconds
 from taskproc_fastapi.dashboard.pages.dead import TRIAL, groups_of
 from taskproc_fastapi.dashboard.view import View
 
 __all__ = [
+    "ASKED",
     "Asked",
     "Done",
     "ask_cancel_batch",
@@ -42,11 +44,15 @@ __all__ = [
     "retry_batch",
     "retry_dead",
     "retry_task",
+    "take_stacks",
     "trigger_schedule",
 ]
 
 LONGEST_REASON = 200  # characters
 LONGEST_PAUSE = timedelta(days=30)
+ASKED = "asked"
+"""The field that says when a question was asked, in seconds since 1970."""
+MOST_PASSED = 10**8  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ class Done:
     target: str
     tenant: str | None
     detail: str = ""
+    leads_to: str = ""
+    """The page to see then, if it is not the one that the act came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,12 @@ class Asked:
     def some(self, name: str) -> str | None:
         """A field, unless it is empty or not there."""
         return self.text(name, "") or None
+
+    def not_after(self) -> str:
+        """A filter of dead tasks, by which those are not meant that died after the question was asked."""
+        at = self.text(ASKED, "")
+        passed = int(time.time() - float(at)) if re.fullmatch(r"[0-9]{1,11}\.[0-9]{3}", at) else 0
+        return f"died:>{min(passed, MOST_PASSED)}s" if passed > 0 else ""
 
 
 def _gone(what: str) -> Refused:
@@ -106,7 +120,7 @@ async def pause(asked: Asked) -> Done:
     reason, until = asked.text("reason", "").strip()[:LONGEST_REASON], _length(asked)
     by = asked.view.rights.user
     await asked.view.processor.pause(queue=queue, tenant=tenant, reason=reason, by=by, until=until)
-    length = "until it is resumed" if until is None else f"for {until}"
+    length = "until it is resumed" if until is None else f"for {seconds(until)}"
     return Done(f"Paused {what}, {length}.", what, tenant, f"{length}{f': {reason}' if reason else ''}")
 
 
@@ -173,71 +187,96 @@ async def discard_task(asked: Asked) -> Done:
     return Done("The task is discarded.", task.task_id, task.tenant, task.call)
 
 
-# Dead letters: those that are checked (`id`), those alike `sample`, or all of a queue
+# Dead letters: those that are checked (`id`), those alike `sample`, or all of a queue; of them what matches a `filter`
 
 
-async def _group(asked: Asked, queue: str, sample: str) -> DeadGroup:
-    for group in await groups_of(asked.view, queue):
-        if sample in group.task_ids:
-            return group
-    raise _gone("Those tasks are no longer among the dead ones: look again.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Which dead tasks are meant."""
+
+    queue: str
+    ids: list[str] | None
+    """None: all."""
+    which: str | None
+    """The filter."""
+    words: str
+    meant: str | None
+    """The filter, without what died after the question was asked."""
+
+    def sentence(self, end: str, now: str = "") -> str:
+        return f"{self.words[:1].upper()}{self.words[1:]}{now} {end}"
 
 
-async def _chosen(asked: Asked, queue: str) -> tuple[list[str] | None, str]:
-    """Which tasks are meant, None being all, and that in words."""
+async def _chosen(asked: Asked) -> Chosen:
+    queue, which = queue_name(asked.text("queue")), asked.some("filter")
+    meant = " ".join(term for term in (which, asked.not_after()) if term) or None
+    matching = f" that match “{which}”" if which else ""
     if ids := asked.form.get("id"):
-        return ids, f"{_tasks(len(ids))} of queue {queue}"
+        words = f"{_tasks(len(ids))} of queue {queue}{matching}"
+        return Chosen(queue=queue, ids=ids, which=which, words=words, meant=which)
     if sample := asked.some("sample"):
-        group = await _group(asked, queue, sample)
-        return group.task_ids, f"{_tasks(group.count)} of queue {queue} that failed with {group.error_type}"
+        for group in (await groups_of(asked.view, queue, meant)).groups:
+            if sample in group.task_ids:
+                words = f"{_tasks(group.count)} of queue {queue} that failed with {group.error_type}{matching}"
+                return Chosen(queue=queue, ids=group.task_ids, which=which, words=words, meant=meant)
+        raise _gone("Those tasks are no longer among the dead ones: look again.")
     if asked.text("all", ""):
-        return None, f"all dead tasks of queue {queue}"
+        words = f"all dead tasks of queue {queue}{matching}"
+        return Chosen(queue=queue, ids=None, which=which, words=words, meant=meant)
     raise _gone("No task was chosen: check some first.")
+
+
+async def _now(asked: Asked, chosen: Chosen) -> str:
+    """How many match at the moment, as far as the page looks."""
+    if chosen.ids is not None:
+        return ""
+    if chosen.which is None and asked.view.tenant is None:
+        return f" ({(await asked.view.processor.get_queue(chosen.queue)).deadletter:,} now)"
+    found = await groups_of(asked.view, chosen.queue, chosen.which)
+    among = "" if found.whole else f" among the {found.most:,} that died last"
+    return f" ({found.counted:,} now{among})"
 
 
 async def retry_dead(asked: Asked) -> Done:
     """Those that are checked, or a few of a group, those that died first."""
-    queue = queue_name(asked.text("queue"))
-    ids, words = await _chosen(asked, queue)
-    if ids is None:
+    chosen = await _chosen(asked)
+    if chosen.ids is None:
         raise _gone("All are retried by another act, which asks first.")
     if asked.some("sample"):
-        ids = ids[-TRIAL:]
-        words = f"{_tasks(len(ids))} on trial, of {words}"
-    return await _retried(asked, queue, ids, words)
+        ids = chosen.ids[-TRIAL:]
+        chosen = replace(chosen, ids=ids, words=f"{_tasks(len(ids))} on trial, of {chosen.words}")
+    return await _retried(asked, chosen)
 
 
 async def ask_retry_all_dead(asked: Asked) -> str:
-    _, words = await _chosen(asked, queue_name(asked.text("queue")))
-    return f"{words[:1].upper()}{words[1:]} will run again, with as many retries as they had at first."
+    chosen = await _chosen(asked)
+    return chosen.sentence("will run again, with as many retries as they had at first.", await _now(asked, chosen))
 
 
 async def retry_all_dead(asked: Asked) -> Done:
-    queue = queue_name(asked.text("queue"))
-    ids, words = await _chosen(asked, queue)
-    return await _retried(asked, queue, ids, words)
+    return await _retried(asked, await _chosen(asked))
 
 
-async def _retried(asked: Asked, queue: str, ids: list[str] | None, words: str) -> Done:
-    count = await asked.view.processor.retry_dead_tasks(queue, task_ids=ids, tenant=asked.view.tenant)
+async def _retried(asked: Asked, chosen: Chosen) -> Done:
+    processor, tenant = asked.view.processor, asked.view.tenant
+    count = await processor.retry_dead_tasks(chosen.queue, task_ids=chosen.ids, tenant=tenant, filter=chosen.meant)
     if not count:
         raise _gone("None of them can run again: they are not dead, or their batches were canceled.")
     verb = "runs" if count == 1 else "run"
-    return Done(f"{_tasks(count)} {verb} again.", f"queue {queue}", asked.view.tenant, f"{words}: {count:,}")
+    return Done(f"{_tasks(count)} {verb} again.", f"queue {chosen.queue}", tenant, f"{chosen.words}: {count:,}")
 
 
 async def ask_discard_dead(asked: Asked) -> str:
-    _, words = await _chosen(asked, queue_name(asked.text("queue")))
-    return f"{words[:1].upper()}{words[1:]} will be forgotten, with their arguments and errors."
+    chosen = await _chosen(asked)
+    return chosen.sentence("will be forgotten, with their arguments and errors.", await _now(asked, chosen))
 
 
 async def discard_dead(asked: Asked) -> Done:
-    queue = queue_name(asked.text("queue"))
-    ids, words = await _chosen(asked, queue)
-    count = await asked.view.processor.discard_dead_tasks(queue, task_ids=ids, tenant=asked.view.tenant)
+    chosen, processor, tenant = await _chosen(asked), asked.view.processor, asked.view.tenant
+    count = await processor.discard_dead_tasks(chosen.queue, task_ids=chosen.ids, tenant=tenant, filter=chosen.meant)
     if not count:
         raise _gone("None of them is dead any more.")
-    return Done(f"Discarded {_tasks(count)}.", f"queue {queue}", asked.view.tenant, f"{words}: {count:,}")
+    return Done(f"Discarded {_tasks(count)}.", f"queue {chosen.queue}", tenant, f"{chosen.words}: {count:,}")
 
 
 # Batches
@@ -342,3 +381,15 @@ async def resume_worker(asked: Asked) -> Done:
     if not await asked.view.processor.resume_worker(id_):
         raise _gone(f"There is no worker {id_} any more.")
     return Done("The worker fetches again.", id_, None)
+
+
+async def take_stacks(asked: Asked) -> Done:
+    asked.view.need_all_tenants()
+    id_ = asked.text("id")
+    try:
+        found = await asked.view.processor.get_stacks(id_)
+    except WorkerSilent as error:
+        raise Refused(504, "The worker does not answer", f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+    if found is None:
+        raise _gone(f"There is no worker {id_} any more.")
+    return Done("The worker has told what it is doing.", id_, None, leads_to=asked.view.url("stacks", id=id_))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup, escape
 
 __all__ = [
+    "age",
     "ago",
     "brief",
     "call",
@@ -16,6 +18,7 @@ __all__ = [
     "dated",
     "elapsed",
     "many",
+    "marked",
     "percent",
     "rate",
     "seconds",
@@ -25,7 +28,9 @@ __all__ = [
 ]
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00)")
+_INSTANT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} UTC)")
+"""As explanations write them."""
+_NAMED = re.compile(r"(?<=queue )'([^']+)'|(?<=tenant )'([^']+)'")
 SHORT = 10  # characters of an id in a list
 
 
@@ -125,9 +130,14 @@ def elapsed(at: datetime | None) -> Markup | str:
     return "–" if at is None else _time(at, _coarse((datetime.now(UTC) - at).total_seconds()), "since")
 
 
-def _coarse(value: float) -> str:
+def age(at: datetime | None) -> Markup | str:
+    """`3 min`, the same in one unit."""
+    return "–" if at is None else _time(at, _coarse((datetime.now(UTC) - at).total_seconds(), parts=1), "age")
+
+
+def _coarse(value: float, parts: int = 2) -> str:
     """As the script of the pages counts on."""
-    return _whole(max(int(value), 0))
+    return " ".join(_whole(max(int(value), 0)).split(" ")[: 2 * parts])
 
 
 def _time(at: datetime, words: str, how: str) -> Markup:
@@ -138,21 +148,43 @@ def _time(at: datetime, words: str, how: str) -> Markup:
 
 
 def dated(text: str) -> Markup:
-    """A text whose instants are easier to read."""
+    """An explanation, with its code as such, and behind each instant in it how long ago that was."""
     parts = _INSTANT.split(text)
-    shown = [
-        _time(datetime.fromisoformat(part), _to_second(part), "at") if at % 2 else escape(part)
-        for at, part in enumerate(parts)
-    ]
-    return Markup().join(shown)
+    return Markup().join(_with_ago(part) if at % 2 else _coded(part) for at, part in enumerate(parts))
 
 
-def _to_second(instant: str) -> str:
-    return f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _coded(text: str) -> Markup:
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # of a reason that somebody has written
+        return escape(text)
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
+
+
+def _with_ago(instant: str) -> Markup:
+    try:
+        at = datetime.fromisoformat(instant.replace(" UTC", "+00:00"))
+    except ValueError:  # as in a reason that somebody has written
+        return escape(instant)
+    return Markup("{} ({})").format(instant, ago(at))
+
+
+def marked(text: str, url: Callable[..., str]) -> Markup:
+    """What the doctor says, with its code as such, and links to queues and tenants."""
+    shown, at = Markup(), 0
+    for found in _NAMED.finditer(text):
+        queue, tenant = found.groups()
+        page = url("queue", name=queue) if queue else url("tenant", name=tenant)
+        shown += _coded(text[at : found.start()]) + Markup('<a href="{}">{}</a>').format(page, found[0])
+        at = found.end()
+    return shown + _coded(text[at:])
 
 
 def short(id_: str) -> str:
-    """The begin of an id, and what makes it one of a batch."""
+    """The begin of an id, and what makes it one of a batch, or of a schedule."""
+    schedule, colon, cycle = id_.rpartition(":")
+    if colon:
+        return f"{schedule[:SHORT]}{'…' if len(schedule) > SHORT else ''}{colon}{cycle[-SHORT:]}"
     head, dot, rest = id_.partition(".")
     return f"{head[:SHORT]}{'…' if len(head) > SHORT else ''}{dot}{rest}"
 
@@ -163,9 +195,9 @@ def call(name: str) -> Markup:
     return Markup('<code class="call"><span>{}{}</span>{}</code>').format(module, colon, path)
 
 
-def clock(at: datetime) -> Markup:
-    """The hour of an instant, in UTC."""
-    return _time(at, f"{at.astimezone(UTC):%H:%M}", "clock")
+def clock(at: datetime, *, day: bool = False) -> Markup:
+    """The hour of an instant, in UTC; with `day` the day, too."""
+    return _time(at, f"{at.astimezone(UTC):{'%d %b %H:%M' if day else '%H:%M'}}", "clock")
 
 
 def utc(at: datetime) -> str:

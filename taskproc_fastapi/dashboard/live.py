@@ -12,7 +12,7 @@ from starlette.responses import Response
 from taskproc import TaskProcessorError
 from taskproc_fastapi.dashboard.access import Refused
 from taskproc_fastapi.dashboard.view import View
-from taskproc_fastapi.sse import KEEP_ALIVE, STILL_HERE, EventStream, server_is_stopping
+from taskproc_fastapi.sse import EventStream, server_is_stopping
 
 __all__ = ["MOST_STREAMS", "stream", "wants_stream"]
 
@@ -20,6 +20,9 @@ EVERY = 2.0  # seconds
 GLANCE = 0.2  # seconds, between two looks whether the server is stopping
 LONGEST = 30.0  # seconds; then the browser asks again, and is let in again or not
 MOST_STREAMS = 100
+
+PULSE = b"event: pulse\ndata: .\n\n"
+"""Says that all is as it was; a browser may drop an event without data."""
 
 Render = Callable[[], Awaitable[str]]
 _CHANGES_BY_ITSELF = re.compile(r"(<time [^>]*>)[^<]*")
@@ -30,7 +33,9 @@ def wants_stream(view: View) -> bool:
 
 
 async def stream(view: View, render: Render) -> Response:
-    """Events `main` with the content of the page; refused when there are too many streams already."""
+    """Events `main` with the content of the page whenever it has changed, and `pulse` meanwhile; refused when there are
+    too many streams already.
+    """
     shared = view.shared
     if shared.streams >= MOST_STREAMS:
         raise Refused(503, "Too many are watching", f"There are {MOST_STREAMS} event streams already.")
@@ -48,15 +53,14 @@ async def stream(view: View, render: Render) -> Response:
 
 
 async def _events(html: str, render: Render) -> AsyncGenerator[bytes]:
-    end, last, told = monotonic() + LONGEST, "", monotonic()
+    end, last = monotonic() + LONGEST, ""
     while True:
         lasting = _CHANGES_BY_ITSELF.sub(r"\1", html)
         if lasting != last:
-            last, told = lasting, monotonic()
+            last = lasting
             yield _event(html)
-        elif monotonic() - told > KEEP_ALIVE:
-            told = monotonic()
-            yield STILL_HERE
+        else:
+            yield PULSE
         await _pause()
         if monotonic() > end or server_is_stopping():
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,10 +14,11 @@ from starlette.responses import HTMLResponse, Response
 
 from taskproc.models import PauseInfo
 from taskproc_fastapi.dashboard import formats
+from taskproc_fastapi.dashboard.access import Refused
 from taskproc_fastapi.dashboard.assets import asset
 from taskproc_fastapi.dashboard.view import Page, View
 
-__all__ = ["LIVE", "answer", "main_of", "refusal", "say", "secure", "stopping"]
+__all__ = ["LIVE", "answer", "main_of", "refusal", "refused", "say", "secure", "stopping"]
 
 LIVE = "x-taskproc-live"
 """The header of a request of the script, for a page that is shown already."""
@@ -35,6 +36,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 SAID = "taskproc_said"
+WRONG = "\x00"
 LONGEST_SAID = 1_000  # characters
 FILTERS = {name: getattr(formats, name) for name in formats.__all__}
 
@@ -67,8 +69,18 @@ def secure(response: Response) -> Response:
 
 async def answer(view: View, page: Page) -> Response:
     """The whole page."""
+    return _whole(view, page, await main_of(view, page))
+
+
+def refused(view: View, refusal: Refused) -> Response:
+    """Likewise, one that says why there is no other; it asks Redis nothing."""
+    page = Page(template="refusal.html", title=refusal.title, status=refusal.status, lives=False)
+    return _whole(view, page, _templates().get_template(page.template).render(refusal=refusal, back=None))
+
+
+def _whole(view: View, page: Page, main: str) -> Response:
     said = None if LIVE in view.request.headers else _said(view.request)
-    inner = Markup(await main_of(view, page))  # noqa: S704 - made by the templates, which have escaped what is in it
+    inner = Markup(main)  # noqa: S704 - made by the templates, which have escaped what is in it
     html = _templates().get_template("layout.html").render(view=view, page=page, said=said, inner=inner)
     response = HTMLResponse(html, page.status)
     if said is not None:
@@ -90,24 +102,35 @@ def stopping(view: View, pauses: Sequence[PauseInfo]) -> PauseInfo | None:
     return replace(found[0], reason="", by="")
 
 
-def say(response: Response, view: View, message: str) -> None:
-    """Lets the next page say something, once."""
-    value = urlsafe_b64encode(message[:LONGEST_SAID].encode()).decode()
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a page says once, above all else."""
+
+    message: str
+    wrong: bool
+    """It is that something was not done."""
+
+
+def say(response: Response, view: View, message: str, *, wrong: bool = False) -> None:
+    """Lets the next page say something, once; `wrong`: that something was not done."""
+    value = urlsafe_b64encode(f"{WRONG if wrong else ''}{message[:LONGEST_SAID]}".encode()).decode()
     secure_only = view.request.url.scheme == "https"
     response.set_cookie(
         SAID, value, max_age=60, path=view.base or "/", httponly=True, samesite="strict", secure=secure_only
     )
 
 
-def _said(request: Request) -> str | None:
+def _said(request: Request) -> Said | None:
     value = request.cookies.get(SAID, "")
     try:
-        return urlsafe_b64decode(value.encode()).decode()[:LONGEST_SAID] or None
+        said = urlsafe_b64decode(value.encode()).decode()
     except ValueError:
         return None
+    message = said.removeprefix(WRONG)[:LONGEST_SAID]
+    return Said(message, said.startswith(WRONG)) if message else None
 
 
-def refusal(status: int, title: str, message: str, base: str) -> Response:
-    """A page that says why there is no other."""
+def refusal(refused: Refused, base: str) -> Response:
+    """The same for who has no view of the dashboard."""
     template = _templates().get_template("refused.html")
-    return secure(HTMLResponse(template.render(title=title, message=message, base=base), status))
+    return secure(HTMLResponse(template.render(refusal=refused, back=base or "/", base=base), refused.status))

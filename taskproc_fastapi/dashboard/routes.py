@@ -1,5 +1,6 @@
 """The routes of a dashboard. Annotations are evaluated as they are met here, for those of nested functions."""
 
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
@@ -8,7 +9,14 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from taskproc import ConfigurationError, InvalidName, StorageUnavailable, TaskProcessor
+from taskproc import (
+    ConfigurationError,
+    InvalidFilter,
+    InvalidName,
+    StorageUnavailable,
+    TaskProcessor,
+    TaskProcessorError,
+)
 from taskproc_fastapi.dashboard.access import DashboardRights, Refused, check_same_site
 from taskproc_fastapi.dashboard.acts import ACTS, Act, carry_out
 from taskproc_fastapi.dashboard.assets import asset, assets
@@ -16,11 +24,13 @@ from taskproc_fastapi.dashboard.live import stream, wants_stream
 from taskproc_fastapi.dashboard.mount import Rights
 from taskproc_fastapi.dashboard.pages import PAGES, search
 from taskproc_fastapi.dashboard.redaction import Redact
-from taskproc_fastapi.dashboard.rendering import answer, main_of, refusal, secure
+from taskproc_fastapi.dashboard.rendering import answer, main_of, refusal, refused, secure
 from taskproc_fastapi.dashboard.view import Page, Shared, View, base_of
 from taskproc_fastapi.depends import get_task_processor
 
 __all__ = ["router_of"]
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Look = Callable[[View], Awaitable[Page]]
@@ -70,16 +80,28 @@ def _page(look: Look, open_view: OpenView) -> Callable[..., Awaitable[Response]]
             async def render() -> str:
                 return await main_of(view, await look(view))
 
-            return await stream(view, render)
-        return await answer(view, await look(view))
+            return await _told(view, stream(view, render))
+        return await _told(view, _answer(view, look))
 
     return show
 
 
+async def _answer(view: View, look: Callable[[View], Awaitable[Page | Response]]) -> Response:
+    found = await look(view)
+    return found if isinstance(found, Response) else await answer(view, found)
+
+
+async def _told(view: View, answering: Awaitable[Response]) -> Response:
+    """What is answered; or, among the other pages, why it is refused."""
+    try:
+        return await answering
+    except (*ERRORS, ConfigurationError) as error:
+        return refused(view, _refusal_of(error))
+
+
 def _search(open_view: OpenView) -> Callable[..., Awaitable[Response]]:
     async def find(view: Annotated[View, Depends(open_view)]) -> Response:
-        found = await search.find(view)
-        return found if isinstance(found, Response) else await answer(view, found)
+        return await _told(view, _answer(view, search.find))
 
     return find
 
@@ -87,7 +109,7 @@ def _search(open_view: OpenView) -> Callable[..., Awaitable[Response]]:
 def _act(act: Act, open_view: OpenView) -> Callable[..., Awaitable[Response]]:
     async def do(view: Annotated[View, Depends(open_view)]) -> Response:
         check_same_site(view.request)
-        return await carry_out(act, view)
+        return await _told(view, carry_out(act, view))
 
     return do
 
@@ -99,6 +121,24 @@ def _asset(name: str) -> Callable[[], Awaitable[Response]]:
         return Response(found.content, media_type=found.kind, headers=headers)
 
     return serve
+
+
+ERRORS = (Refused, InvalidName, InvalidFilter, StorageUnavailable)
+
+
+def _refusal_of(error: Refused | TaskProcessorError) -> Refused:
+    match error:
+        case Refused():
+            return error
+        case InvalidName():
+            return Refused(422, "That is no name", str(error))
+        case InvalidFilter():
+            return Refused(422, "That is no filter", str(error))
+        case ConfigurationError():
+            logger.error("the dashboard: %s", error)  # which names the server: the page is not for operators only
+            return Refused(500, "Redis refuses this", "The log of the app says why.")
+        case _:
+            return Refused(503, "Redis does not answer", "Nothing can be shown or done now. Try again soon.")
 
 
 def _route_class(shared: Shared) -> type[APIRoute]:
@@ -113,16 +153,8 @@ def _route_class(shared: Shared) -> type[APIRoute]:
             async def guarded(request: Request) -> Response:
                 try:
                     return secure(await handle(request))
-                except Refused as refused:
-                    base = base_of(request.scope, shared.depth)
-                    return refusal(refused.status, refused.title, refused.message, base)
-                except (InvalidName, StorageUnavailable) as error:
-                    base = base_of(request.scope, shared.depth)
-                    if isinstance(error, InvalidName):
-                        return refusal(422, "That is no name", str(error), base)
-                    return refusal(
-                        503, "Redis does not answer", "Nothing can be shown or done now. Try again soon.", base
-                    )
+                except ERRORS as error:
+                    return refusal(_refusal_of(error), base_of(request.scope, shared.depth))
 
             return guarded
 

@@ -1,5 +1,6 @@
 """Every act of the dashboard, done as a person does it: with a button, and a second one for what destroys."""
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -8,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from taskproc_fastapi.dashboard.acts import ACTS
-from tests.browser.kit import browsing
+from tests.browser.kit import browsing, look, page_faults
 from tests.browser.world import FAIR, HOSTILE, NOBODY, TENANT, World, note, world
 from tests.conftest import MakeSettings
 from tests.kit import wait_until
@@ -53,7 +54,7 @@ async def pauses_and_resumes_a_queue(page: Page, found: World) -> None:
     await page.get_by_text("Pause…").click()
     await page.get_by_label("Why").fill(HOSTILE[:60])
     await page.get_by_role("combobox", name="For").select_option("15")
-    await press(page, f"Pause {FAIR}", says=f"Paused queue {FAIR}, for 0:15:00.")
+    await press(page, f"Pause {FAIR}", says=f"Paused queue {FAIR}, for 15 min.")
     (pause,) = [each for each in await found.tasks.get_pauses() if each.queue]
     assert (pause.queue, pause.reason) == (FAIR, HOSTILE[:60])
     assert pause.until is not None
@@ -79,6 +80,25 @@ async def retries_a_task(page: Page, found: World) -> None:
     await page.goto(f"/tasks/task?id={found.dead}")
     await press(page, "Retry", says="The task runs again.")
     await runs_again(found, found.dead)
+
+
+@play("retry-task-with")
+async def retries_a_task_with_other_arguments(page: Page, found: World) -> None:
+    """Written by hand below those that it had; what does not fit is told, and what was typed is there to be mended."""
+    await page.goto(f"/tasks/task?id={found.dead}")
+    await page.get_by_text("Retry with other arguments").click()
+    field = page.get_by_role("textbox", name="As JSON, by name")
+    await expect(field).to_have_value('{\n  "text": "alone"\n}')
+    await field.fill('{"text": 5}')
+    await page.get_by_role("button", name="Retry with these").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("These arguments do not fit")
+    await expect(page.get_by_role("main")).to_contain_text("argument text does not fit str")
+    await page.go_back()
+    await page.get_by_text("Retry with other arguments").click()
+    await field.fill(json.dumps({"text": HOSTILE, "number": 7}))
+    await press(page, "Retry with these", says="The task runs again, with these arguments.")
+    await runs_again(found, found.dead)
+    assert await found.tasks.get_arguments(found.dead) == {"text": HOSTILE, "number": 7}
 
 
 @play("discard-task")
@@ -142,6 +162,25 @@ async def discards_all(page: Page, found: World) -> None:
     assert (await found.tasks.get_queue("default")).deadletter == 0
 
 
+@play("retry-all-dead", "discard-dead")
+async def acts_on_what_matches(page: Page, found: World) -> None:
+    """What the filter field says: some run again, another is discarded."""
+    await page.goto("/tasks/dead?queue=default")
+    await page.get_by_label("Filter").fill(f"tenant:{TENANT}")
+    await page.get_by_label("Filter").press("Enter")
+    await page.get_by_role("button", name=re.compile("^Retry all that match…")).click()
+    await expect(page.get_by_role("main")).to_contain_text(f"that match “tenant:{TENANT}” (2 now) will run again")
+    await press(page, "Retry all", says="2 tasks run again.")
+    await runs_again(found, f"{found.batch}.0.20")
+    await runs_again(found, f"{found.batch}.0.21")
+    await expect(page.get_by_label("Filter")).to_have_value(f"tenant:{TENANT}")
+    await page.get_by_label("Filter").fill('message:"row 0: alone"')
+    await page.get_by_role("button", name="Show", exact=True).click()
+    await press(page, "Discard all that match… of queue default that match", "Discard them", says="Discarded 1 task.")
+    assert await found.tasks.get_task(found.dead) is None
+    assert (await found.tasks.get_queue("default")).deadletter == 2
+
+
 @play("retry-batch")
 async def retries_what_failed_in_a_batch(page: Page, found: World) -> None:
     """And only that."""
@@ -196,11 +235,25 @@ async def drains_a_worker(page: Page, found: World) -> None:
     assert await draining() == [False]
 
 
+@play("stacks", "stacks")
+async def looks_at_stacks(page: Page, found: World) -> None:
+    """They are on a page of their own, from where one may look again."""
+    (worker,) = await found.tasks.get_workers()
+    await page.goto("/tasks/workers")
+    await press(page, f"Stacks {worker.id}", says="The worker has told what it is doing.")
+    await expect(page.get_by_role("heading", name="Stacks of worker")).to_contain_text(worker.id)
+    await expect(page.locator("details[open] pre")).to_have_count(1)
+    assert await page_faults(page, "/stacks") == []
+    await look(page, "desk", "light")
+    await press(page, "Look again", says="The worker has told what it is doing.")
+    await expect(page.locator("details[open] pre")).to_contain_text("await")
+
+
 @pytest.mark.parametrize("acts", _PLAYS, ids="+".join)
 async def test_acts(settings: MakeSettings, browser: Browser, acts: tuple[str, ...]) -> None:
     """They are done, the page says so, and the audit list has them with who did them."""
     made = settings()
-    async with world(made.redis, made.prefix) as found, browsing(browser, found.url, bears="404") as page:
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url, bears="404|422") as page:
         await _PLAYS[acts](page, found)
         done = await found.tasks.get_audit()
         assert [entry.act for entry in reversed(done)] == list(acts)

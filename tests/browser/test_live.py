@@ -2,8 +2,10 @@
 
 from collections import Counter
 
+import pytest
 from playwright.async_api import Browser, Page, Request, Route, expect
 
+from taskproc_fastapi.dashboard import live
 from tests.browser.kit import browsing
 from tests.browser.world import World, world
 from tests.conftest import MakeSettings
@@ -142,6 +144,27 @@ async def test_can_be_held(settings: MakeSettings, browser: Browser) -> None:
         await expect(page.get_by_role("main")).not_to_contain_text("No task is running")
         await page.get_by_role("button", name="Paused").click()
         await expect(page.get_by_role("main")).to_contain_text("No task is running", timeout=LATER)
+
+
+async def test_old_news_says_so(settings: MakeSettings, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nothing comes any more, as while Redis stands still, a page is not live, and time does not go on in it."""
+    made = settings()
+    monkeypatch.setattr(live, "EVERY", 0.2)
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url) as page:
+        await page.clock.install()
+        await page.goto(RUNNING)
+        for _ in range(3):
+            await page.wait_for_timeout(1_000)  # in which the stream says that all is as it was
+            await page.clock.fast_forward(6_000)
+            await expect(page.get_by_role("button", name="Live")).to_be_visible()
+        monkeypatch.setattr(live, "EVERY", 60.0)
+        await page.wait_for_timeout(1_000)
+        await page.clock.fast_forward(8_000)
+        await expect(page.get_by_role("button", name="Out of date")).to_be_visible()
+        elapsed = page.locator("time[data-shown=since]").first
+        before = await elapsed.text_content()
+        await page.clock.fast_forward(60_000)
+        await expect(elapsed).to_have_text(before or "")
 
 
 async def test_time_goes_on(settings: MakeSettings, browser: Browser) -> None:

@@ -102,6 +102,7 @@ async def test_without_javascript(settings: MakeSettings, browser: Browser) -> N
     ):
         for path, heading in pages_of(found).items():
             await _open(page, f"/tasks{path}", heading)
+            await expect(page.locator("#live")).to_be_hidden()
         await page.goto("/tasks/queues")
         await page.get_by_text("Pause…").first.click()
         await page.get_by_role("button", name="Pause default").click()
@@ -111,6 +112,47 @@ async def test_without_javascript(settings: MakeSettings, browser: Browser) -> N
         await page.get_by_role("button", name="Discard the task").click()
         await expect(page.get_by_role("main")).to_contain_text(f"There is no task {found.dead}")
         assert [entry.act for entry in await found.tasks.get_audit()] == ["discard-task", "pause"]
+
+
+CUT = """cells => {
+    for (const time of document.querySelectorAll("main time")) time.textContent = "59 min 59 s ago";
+    return cells
+    .filter(each => each.scrollWidth > each.clientWidth + 1 || each.getBoundingClientRect().right > innerWidth)
+    .map(each => `${each.dataset.of ?? each.nodeName}: ${each.textContent.trim()}`)
+}"""
+"""What does not fit, when times are long."""
+
+
+async def test_small_screens(settings: MakeSettings, browser: Browser) -> None:
+    """Show each number and error whole, within the screen."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url, bears="404") as page:
+        await found.tasks.record_act("retry-task", found.dead, by="ada@example.com", detail="because " * 20)
+        for path in pages_of(found):
+            if path.partition("?")[0] in ("", "/workers", "/redis"):  # whose tables are wide, and scroll
+                continue
+            await page.goto(f"/tasks{path}")
+            for width in (390, 820):
+                await page.set_viewport_size({"width": width, "height": 900})
+                cut = await page.locator("main tbody :is(th, td), .tiles dd").evaluate_all(CUT)
+                assert cut == [], (path, width)
+
+
+async def test_refusals(settings: MakeSettings, browser: Browser) -> None:
+    """Have the width of a page, and the menu; what is asked for in vain is said where it was asked for."""
+    made = settings()
+    async with world(made.redis, made.prefix) as found, browsing(browser, found.url, bears="404|422|403") as page:
+        await page.goto("/tasks/task?id=gone")
+        await expect(page.get_by_role("link", name="Queues")).to_be_visible()
+        for path in ("/tasks/task?id=gone", "/tasks/queue?name=a:b"):
+            await page.goto(path)
+            box = await page.locator("main .explained").bounding_box()
+            assert box is not None
+            assert box["width"] > 400, path
+        await page.goto("/tasks/queue?name=default&state=dead")
+        await page.get_by_role("button", name="Retry chosen").click()
+        await expect(page.get_by_role("alert")).to_have_text("Nothing was done: No task was chosen: check some first.")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Queue default")
 
 
 async def test_keyboard(settings: MakeSettings, browser: Browser) -> None:

@@ -276,6 +276,26 @@ async def test_queues_that_are_held_up_by_hand(settings: MakeSettings) -> None:
         assert await tasks.cancel_task(mail)
 
 
+async def test_tenants_that_are_held_up_by_hand(settings: MakeSettings) -> None:
+    """Those that are paused while tasks of theirs wait, in fair queues and in plain ones; and no others."""
+    jobs = Jobs()
+    async with working(settings(queues=["default", "mail[fair]"]), jobs) as tasks:
+        for tenant in ("acme", "idle"):
+            await tasks.pause(tenant=tenant)
+        held = [await tasks.on("mail[fair]", tenant="acme").enqueue(jobs.note, "a") for _ in range(2)]
+        held.append(await tasks.on(tenant="acme").enqueue(jobs.note, "a"))
+        await tasks.enqueue(jobs.note, "another's comes up behind it")
+        await jobs.noted("another's comes up behind it")
+        warnings = await found(tasks, "warning")
+        assert "a pause holds up tenant 'acme', of which 3 tasks wait: resume the tenant" in warnings
+        assert "'idle'" not in warnings, "nothing of it waits"
+        for task in held:
+            assert await tasks.cancel_task(task)
+        assert "a pause" not in await found(tasks, "warning")
+        for tenant in ("acme", "idle"):
+            await tasks.resume(tenant=tenant)
+
+
 async def test_many_queues_are_counted() -> None:
     """Twenty are told of by name, and at most 1,000 are looked at."""
     with Server(appendonly="yes") as server:

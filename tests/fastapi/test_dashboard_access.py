@@ -153,7 +153,9 @@ def decisions(things: Things) -> dict[str, tuple[dict[str, Any], tuple[int, int]
         "GET /dead": ({"queue": "default"}, EVERYBODY),
         "GET /schedules": ({"tenant": "acme"}, EVERYBODY),
         "GET /workers": ({}, NOT_FOR_ONE_TENANT),
+        "GET /stacks": ({"id": things.worker}, FORBIDDEN),
         "GET /tenants": ({}, EVERYBODY),
+        "GET /tenant": ({"name": "acme"}, NOT_HIS),
         "GET /redis": ({}, NOT_FOR_ONE_TENANT),
         "GET /audit": ({}, EVERYBODY),
         "GET /search": ({"q": things.batch}, (303, 200)),
@@ -163,6 +165,7 @@ def decisions(things: Things) -> dict[str, tuple[dict[str, Any], tuple[int, int]
         "POST /act/pause": ({"queue": "idle"}, FORBIDDEN),
         "POST /act/resume": ({"tenant": "acme"}, FORBIDDEN),
         "POST /act/retry-task": ({"id": things.dead[0]}, NO_ACT),
+        "POST /act/retry-task-with": ({"id": things.dead[0], "arguments": '{"word": "x"}'}, FORBIDDEN),
         "POST /act/cancel-task": (task | sure, NO_ACT),
         "POST /act/discard-task": ({"id": things.dead[0]} | sure, NO_ACT),
         "POST /act/retry-dead": (dead, NO_ACT),
@@ -176,6 +179,7 @@ def decisions(things: Things) -> dict[str, tuple[dict[str, Any], tuple[int, int]
         "POST /act/cancel-schedule": (schedule, NO_ACT),
         "POST /act/drain-worker": (worker, FORBIDDEN),
         "POST /act/resume-worker": (worker, FORBIDDEN),
+        "POST /act/stacks": (worker, FORBIDDEN),
     }
 
 
@@ -284,6 +288,20 @@ async def test_a_tenant_is_shown_its_own(settings: MakeSettings) -> None:
         assert "alice" in audit
         assert "root@vm" not in audit
         assert "bob" not in audit
+
+
+@pytest.mark.leaves_keys(ENDS_IN_THE_MIDDLE)
+async def test_tracebacks_are_for_operators(settings: MakeSettings) -> None:
+    """A tenant is shown why its own task is dead, but nothing of the code."""
+    app = guarded_app(settings(shutdown_grace=0))
+    acme = {"x-user": "alice", "x-tenant": "acme"}
+    async with served(app) as client, things_of_acme(app.state.task_processor) as things:
+        for path, what in (("task", {"id": things.dead[0]}), ("dead", {"queue": "default"})):
+            page = (await client.get(f"/tasks/{path}", params=what, headers=acme)).text
+            assert "cannot: " in page
+            assert [word for word in ("Traceback", "dashboard_kit.py", "raise ") if word in page] == []
+        page = (await client.get("/tasks/task", params={"id": things.dead[0]}, headers=OPERATOR)).text
+        assert "dashboard_kit.py" in page
 
 
 # Other sites

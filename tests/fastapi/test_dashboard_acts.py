@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from taskproc import StorageUnavailable, TaskProcessor
+from taskproc_fastapi.dashboard.acts import ACTS
+from taskproc_fastapi.dashboard.pages import audit
 from tests.conftest import MakeSettings
 from tests.fastapi.dashboard_kit import (
     FAIR,
@@ -56,10 +58,10 @@ async def test_a_pause_says_why_and_until_when(settings: MakeSettings) -> None:
         assert pause.until is not None
         assert timedelta(minutes=14) < pause.until - datetime.now(UTC) < timedelta(minutes=16)
         page = await client.get("/tasks/queues", headers=OPERATOR)
-        assert f"Paused queue {FAIR}, for 0:15:00." in text_of(page.text)
+        assert f"Paused queue {FAIR}, for 15 min." in text_of(page.text)
         assert f"Paused queue {FAIR}, for" not in text_of((await client.get("/tasks/queues", headers=OPERATOR)).text)
         shown = text_of((await client.get("/tasks/queue", params={"name": FAIR}, headers=OPERATOR)).text)
-        assert re.search(r"This queue is paused for .* by ann, ends in 14 min .*: the shop moves", shown)
+        assert re.search(r"This queue is paused \(by ann, .*\), ends in 14 min .*: the shop moves", shown)
         assert (await press(client, "resume", {"queue": FAIR})).headers["location"] == "/tasks"
         assert await processor.get_pauses() == []
         for wrong in ("0", "-5", "abc", "99999999", "1e3"):
@@ -147,7 +149,7 @@ async def test_every_act_does_what_it_says(settings: MakeSettings) -> None:
             assert (entry.act, entry.target, entry.by, entry.tenant or "") == (act, target, "ann", tenant)
             assert others == before
             page = text_of((await client.get("/tasks/audit", headers=OPERATOR)).text)
-            assert act in page
+            assert audit.WORDS[act] in page
             assert target in page
 
 
@@ -162,7 +164,7 @@ async def test_dead_letters_that_failed_alike(settings: MakeSettings) -> None:
             other = await die(processor, 0, word="of another kind, quite")
         page = (await client.get("/tasks/dead", params={"queue": "default"}, headers=OPERATOR)).text
         samples = re.findall(r'name="sample" value="([^"]+)"', page)
-        assert set(samples) == {dead[0], other}
+        assert set(samples) == {dead[-1], other}
         assert (await press(client, "retry-dead", {"queue": "default", "sample": dead[0]})).status_code == 303
         assert [await state_of(processor, id_) for id_ in dead] == ["ready"] * 3 + ["dead"] * 2
         assert (await press(client, "retry-dead", {"queue": "default", "sample": dead[0]})).status_code == 409
@@ -184,6 +186,28 @@ async def die(processor: TaskProcessor, number: int, word: str = "parcel") -> st
 
     await wait_until(is_dead)
     return id_
+
+
+async def test_a_reader_does_not_lose_the_place(settings: MakeSettings) -> None:
+    """What a browser's reader asks for in vain is said in red on the page that it was asked from, once."""
+    app = guarded_app(settings())
+    async with served(app) as client:
+        browser = WHO | {"Sec-Fetch-Mode": "navigate"}
+        form = {"queue": "default", "back": "/tasks/queue?name=default&state=dead"}
+        for act in ("retry-dead", "discard-dead"):
+            answer = await client.post(f"/tasks/act/{act}", data=form, headers=browser)
+            assert (answer.status_code, answer.headers["location"]) == (303, form["back"])
+            page = (await client.get(form["back"], headers=OPERATOR)).text
+            assert '<p class="said wrong" role="alert">Nothing was done: No task was chosen' in page
+            assert "No task was chosen" not in (await client.get(form["back"], headers=OPERATOR)).text
+        elsewhere = await client.post("/tasks/act/retry-dead", data={**form, "back": "/other"}, headers=browser)
+        assert elsewhere.status_code == 409
+        assert (await press(client, "retry-dead", form)).status_code == 409, "a script is told by the status"
+
+
+def test_acts_have_words() -> None:
+    """In the audit list."""
+    assert audit.WORDS.keys() == ACTS.keys()
 
 
 async def test_what_has_gone_is_not_done(settings: MakeSettings) -> None:

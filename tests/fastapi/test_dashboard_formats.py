@@ -1,7 +1,9 @@
 """How a dashboard writes numbers, times and schedules, and draws charts."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +15,7 @@ from taskproc_fastapi.dashboard.charts import charts_of, merged
 from taskproc_fastapi.dashboard.cron_words import in_words
 
 NOW = datetime.now(UTC)
+NOTHING_NOW = {"ready": 0, "running": 0, "delayed": 0, "dead": 0}
 
 
 @pytest.mark.parametrize(
@@ -76,15 +79,30 @@ def test_instants() -> None:
     assert re.search(r'datetime="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"', shown)
     assert ">in 1 h" in str(formats.ago(datetime.now(UTC) + timedelta(hours=1, seconds=2)))
     assert ">now<" in str(formats.ago(datetime.now(UTC)))
-    dated = str(formats.dated("<b> until 2026-01-02 03:04:05.678900+00:00."))
-    assert dated.startswith("&lt;b&gt; until <time ")
-    assert dated.endswith(">2026-01-02 03:04:05 UTC</time>.")
+    soon = datetime.now(UTC) + timedelta(minutes=5, seconds=2)
+    dated = str(formats.dated(f"<b> until {soon:%Y-%m-%d %H:%M:%S} UTC: 2026-99-02 03:04:05 UTC."))
+    assert dated.startswith(f"&lt;b&gt; until {soon:%Y-%m-%d %H:%M:%S} UTC (<time ")
+    assert re.search(r">in 5 min( 1 s)?</time>\): 2026-99-02 03:04:05 UTC\.$", dated)
+
+
+def test_what_the_doctor_says() -> None:
+    """Leads to the queue or tenant that it names; what is code looks so; nothing of it is markup."""
+
+    def url(page: str, **query: str) -> str:
+        return f"/{page}?{query}"
+
+    said = str(formats.marked("no worker serves queue 'a<b': let one serve it, by its `queues`", url))
+    assert said.endswith("&#39;a&lt;b&#39;</a>: let one serve it, by its <code>queues</code>")
+    assert "/queue?" in said
+    assert "/tenant?" in formats.marked("a pause holds up tenant 'acme', of which 1 task waits", url)
+    assert str(formats.marked("a ` alone <b>", url)) == "a ` alone &lt;b&gt;"
 
 
 def test_names_are_escaped() -> None:
     """A call may have any text."""
     assert str(formats.call("<a>:<b>")) == '<code class="call"><span>&lt;a&gt;:</span>&lt;b&gt;</code>'
     assert formats.short("0123456789abcdef.3.7") == "0123456789….3.7"
+    assert formats.short("disk-check-of-all:1795541400000") == "disk-check…:5541400000"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +168,7 @@ def numbers(path: str) -> list[float]:
 )
 def test_charts_stay_within_their_plot(points: Sequence[StatisticsPoint]) -> None:
     """Whatever there is, or is not: no coordinate is outside, and there is no NaN."""
-    for chart in charts_of(merged(points)):
+    for chart in charts_of(merged(points), NOTHING_NOW):
         for series in chart.series:
             assert "nan" not in series.path
             assert "inf" not in series.path
@@ -162,10 +180,36 @@ def test_charts_stay_within_their_plot(points: Sequence[StatisticsPoint]) -> Non
 def test_a_gap_is_no_line() -> None:
     """Where nothing is known nothing is drawn; a value between two gaps is a dot."""
     points = [point(5, ready=1), point(4), point(3, ready=1), point(2, ready=1), point(1)]
-    depth = charts_of(points)[1]
+    [depth] = [chart for chart in charts_of(points, NOTHING_NOW) if chart.id == "depth"]
     assert depth.series[0].path.count("M") == 2
-    assert depth.series[0].path.count("L") == 1
+    assert depth.series[0].path.count("L") == 2
     assert depth.series[0].path.count("h3") == 1
+
+
+def test_charts_of_what_there_is() -> None:
+    """One of which nothing is known is left out; depths end with what is so now."""
+    assert charts_of([point(2), point(1)], NOTHING_NOW) == []
+    [rest] = charts_of([point(2), point(1)], {**NOTHING_NOW, "dead": 87})
+    assert rest.id == "rest"
+    assert {series.name: series.latest for series in rest.series} == {"delayed": "0", "dead": "87"}
+    ran = [chart.id for chart in charts_of([point(1, done=5, ready=1)], NOTHING_NOW)]
+    assert ran == ["throughput", "run"]
+
+
+@pytest.mark.parametrize(
+    "longest, top", [(0.2, "300 ms"), (12.0, "20 s"), (61.0, "1 min 30 s"), (400.0, "10 min"), (7_000.0, "3 h")]
+)
+def test_times_have_round_tops(longest: float, top: str) -> None:
+    """As people count seconds, minutes and hours."""
+    slow = replace(point(1), wait=Durations(count=1, total=longest, buckets=bucket_of(longest)))
+    [wait] = [chart for chart in charts_of([slow], NOTHING_NOW) if chart.id == "wait"]
+    assert wait.top == top
+
+
+def bucket_of(seconds: float) -> tuple[int, ...]:
+    """One duration of so many seconds."""
+    place = bisect_left(BOUNDS, seconds)
+    return tuple(int(each == place) for each in range(len(BOUNDS) + 1))
 
 
 def test_merging_loses_nothing_recent() -> None:

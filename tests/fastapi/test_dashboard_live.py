@@ -48,7 +48,7 @@ async def test_a_stream_tells_of_changes_only(settings: MakeSettings) -> None:
             assert len(pages(viewer)) == 1
             await processor.on("idle", tenant="acme").enqueue(work, 2)
             await wait_until(lambda: len(pages(viewer)) == 2)
-            assert re.search(r">idle</a>\s*</th>\s*<td class=\"n\"[^>]*>2</td>", pages(viewer)[1])
+            assert re.search(r">idle</a>[^/]*no worker</span>\s*</th>\s*<td class=\"n\"[^>]*>2</td>", pages(viewer)[1])
 
 
 async def test_streams_are_as_guarded_as_pages(settings: MakeSettings) -> None:

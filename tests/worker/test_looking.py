@@ -260,11 +260,41 @@ async def test_explain_of_a_batch(settings: MakeSettings) -> None:
             return found is not None and found.done == 1
 
         await wait_until(is_half_done)
-        assert await tasks.explain(batch.id) == "That is the id of a batch: it is running, 1 of 2 done."
+        assert await tasks.explain(batch.id) == "The batch is running, 1 of 2 done."
         assert "There is no such task" in await tasks.explain(batch.id, tenant="other")
         jobs.go_on.set()
         await ended(tasks, batch.id)
-        assert await tasks.explain(batch.id) == "That is the id of a batch: it has succeeded, 2 of 2 done."
+        assert await tasks.explain(batch.id) == "The batch has succeeded, 2 of 2 done."
+
+
+async def test_explain_why_a_batch_stands_still(settings: MakeSettings) -> None:
+    """What its next task waits for: a worker, its time, the end of a pause, which is said of one that runs, too."""
+    jobs = Jobs()
+    async with processor_of(settings(), jobs) as tasks:
+        async with tasks.batch("nobody", tenant="acme") as lonely:
+            lonely.enqueue(jobs.note, "a")
+        begin = "The batch is running, 0 of 1 done."
+        unserved = (
+            "Its next task is ready in queue nobody. No worker serves queue nobody: add it to the `queues` of one."
+        )
+        assert await tasks.explain(lonely.id) == f"{begin} {unserved}"
+        async with tasks.batch(tenant="acme") as later:
+            later.on(delay=HOUR).enqueue(jobs.note, "a")
+        async with running(tasks):
+            assert re.fullmatch(rf"{begin} Its next task is due at {INSTANT}\.", await tasks.explain(later.id))
+            async with tasks.batch(tenant="acme") as busy:
+                busy.enqueue(jobs.wait, "a")
+            await jobs.noted("a begins")
+            assert await tasks.explain(busy.id) == begin
+            await tasks.pause(tenant="acme", reason="audit", by="ann")
+            held = "Tenant acme is paused by ann (audit): resume the tenant."
+            assert await tasks.explain(busy.id) == f"{begin} {held}"
+            assert await tasks.explain(lonely.id, tenant="other") == await tasks.explain("nothing")
+            await tasks.resume(tenant="acme")
+            jobs.go_on.set()
+            await ended(tasks, busy.id)
+        for batch in (lonely, later):
+            assert await tasks.cancel_batch(batch.id)
 
 
 async def test_many_queues_are_looked_at_in_steps(

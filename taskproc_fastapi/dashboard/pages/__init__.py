@@ -12,6 +12,7 @@ from taskproc_fastapi.dashboard.pages import (
     queues,
     schedules,
     server,
+    stacks,
     tasks,
     tenants,
     workers,
@@ -30,7 +31,9 @@ PAGES: Mapping[str, Callable[[View], Awaitable[Page]]] = {
     "dead": dead.show,
     "schedules": schedules.show,
     "workers": workers.show,
+    "stacks": stacks.show,
     "tenants": tenants.show,
+    "tenant": tenants.show_one,
     "redis": server.show,
     "audit": audit.show,
 }

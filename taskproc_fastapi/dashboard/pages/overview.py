@@ -9,15 +9,16 @@ from datetime import UTC, datetime, timedelta
 from taskproc import BatchInfo, WorkerInfo
 from taskproc.doctor import Finding, Level
 from taskproc.statistics import Durations, StatisticsPoint
-from taskproc_fastapi.dashboard.bounded import Amount, Counts, queues_of
+from taskproc_fastapi.dashboard.bounded import Amount, Counts, queues_of, total
 from taskproc_fastapi.dashboard.charts import Chart, axis_of, charts_of, merged
 from taskproc_fastapi.dashboard.view import Page, View
 
-__all__ = ["LATELY", "Speed", "alive", "findings_of", "show", "speed"]
+__all__ = ["LATELY", "Speed", "alive", "findings_of", "is_unserved", "now_of", "show", "speed"]
 
 SPANS = {"1h": timedelta(hours=1), "3h": timedelta(hours=3), "24h": timedelta(hours=24), "72h": timedelta(hours=72)}
 LATELY = timedelta(minutes=15)
 MINUTES = 5
+STATISTICS_LAST = 30.0  # seconds
 FINDINGS_LAST = 30.0  # seconds: the doctor asks the server many things
 MOST_QUEUES, MOST_BATCHES = 8, 8
 WORST_FIRST: tuple[Level, ...] = ("error", "warning", "advice", "ok")
@@ -49,9 +50,14 @@ class Overview:
     oldest: datetime | None
     speed: Speed | None
     workers: list[WorkerInfo]
+    """Those that live; none are shown to viewers of one tenant."""
     slots: int
+    draining: int
+    """How many of those fetch nothing more."""
     queues: list[Counts]
     more_queues: int
+    unserved: set[str]
+    """Queues that have tasks, and no worker."""
     charts: list[Chart]
     axis: list[datetime]
     points: list[StatisticsPoint]
@@ -63,22 +69,24 @@ async def show(view: View) -> Page:
     span = view.one_of("span", tuple(SPANS))
     queues = sorted(await queues_of(view), key=lambda each: -each.ready.number)
     whole = view.tenant is None
-    points = merged(await view.processor.get_statistics(SPANS[span])) if whole else []
-    workers = alive(await view.processor.get_workers())
+    points = await _points(view, SPANS[span]) if whole else []
+    workers = alive(await view.processor.get_workers()) if whole else []
     data = Overview(
         span=span,
         spans=list(SPANS),
-        ready=_total([each.ready for each in queues]),
-        running=_total([each.running for each in queues]),
-        delayed=_total([each.delayed for each in queues]),
-        dead=_total([each.dead for each in queues]),
+        ready=total([each.ready for each in queues]),
+        running=total([each.running for each in queues]),
+        delayed=total([each.delayed for each in queues]),
+        dead=total([each.dead for each in queues]),
         oldest=min((each.oldest for each in queues if each.oldest), default=None),
         speed=speed(await view.processor.get_statistics(LATELY)) if whole else None,
         workers=workers,
-        slots=sum(worker.max_workers for worker in workers if not worker.draining),
+        slots=sum(worker.max_workers for worker in workers),
+        draining=sum(worker.draining for worker in workers),
         queues=queues[:MOST_QUEUES],
         more_queues=max(len(queues) - MOST_QUEUES, 0),
-        charts=charts_of(points) if points else [],
+        unserved={each.name for each in queues if whole and is_unserved(each, workers)},
+        charts=charts_of(points, now_of(queues)),
         axis=axis_of(points),
         points=points[::-1],
         findings=await _complaints(view) if whole else [],
@@ -87,13 +95,35 @@ async def show(view: View) -> Page:
     return Page(template="overview.html", title="Overview", data=data)
 
 
+async def _points(view: View, span: timedelta) -> list[StatisticsPoint]:
+    """As many as a chart has; of a long span, which take a while to add up, at most half a minute old."""
+
+    async def look() -> list[StatisticsPoint]:
+        return merged(await view.processor.get_statistics(span))
+
+    if span <= SPANS["1h"]:
+        return await look()
+    return await view.shared.remembered.get(f"statistics {span}", STATISTICS_LAST, look)
+
+
 def alive(workers: Sequence[WorkerInfo]) -> list[WorkerInfo]:
     now = datetime.now(UTC)
     return [worker for worker in workers if worker.alive_until > now]
 
 
-def _total(amounts: Sequence[Amount]) -> Amount:
-    return sum(amounts, Amount(0))
+def now_of(queues: Sequence[Counts]) -> dict[str, int]:
+    """How many tasks are in each state, for the charts."""
+    return {
+        "ready": sum(each.ready.number for each in queues),
+        "running": sum(each.running.number for each in queues),
+        "delayed": sum(each.delayed.number for each in queues),
+        "dead": sum(each.dead.number for each in queues),
+    }
+
+
+def is_unserved(queue: Counts, workers: Sequence[WorkerInfo]) -> bool:
+    """Whether it has tasks, and no worker that lives serves it."""
+    return bool(queue.ready or queue.delayed) and not any(queue.name in each.queues for each in alive(workers))
 
 
 def speed(points: Sequence[StatisticsPoint]) -> Speed:

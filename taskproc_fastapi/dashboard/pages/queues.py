@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from taskproc import WorkerInfo
+from taskproc.explaining import hindrance
 from taskproc.models import PauseInfo
-from taskproc.names import queue_name
-from taskproc.statistics import StatisticsPoint
+from taskproc.names import is_fair, queue_name
+from taskproc.statistics import Emptying, StatisticsPoint, emptying
 from taskproc_fastapi.dashboard.bounded import STATES, Counts, Listed, State, counts_of, list_tasks, queues_of
 from taskproc_fastapi.dashboard.charts import Chart, axis_of, charts_of, merged
-from taskproc_fastapi.dashboard.pages.overview import LATELY, speed
+from taskproc_fastapi.dashboard.pages.overview import LATELY, alive, is_unserved, now_of, speed
 from taskproc_fastapi.dashboard.view import PAGE, Page, View
 
 __all__ = ["pause_of", "show_all", "show_one"]
 
 HOUR = timedelta(hours=1)
 MOST_TENANTS = 50
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +31,12 @@ class Row:
     pause: PauseInfo | None
     per_second: float | None
     """Tasks that leave it."""
-    empty_in: float | None
-    """Seconds; None when it does not get shorter."""
+    emptying: Emptying | None
+    """None when it is empty, paused, or nothing leaves it."""
+    unserved: bool
+    """It has tasks, and no worker."""
+    hindrance: str
+    """What keeps workers from fetching, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,9 @@ async def show_all(view: View) -> Page:
     skip = view.skip()
     queues = await queues_of(view)
     pauses = await view.processor.get_pauses()
-    rows = [await _row(view, each, pauses) for each in queues[skip : skip + PAGE]]
+    lately = await view.processor.get_statistics_of_queues(LATELY) if view.tenant is None else {}
+    workers = await _workers(view)
+    rows = [_row(view, each, pauses, lately.get(each.name, []), workers) for each in queues[skip : skip + PAGE]]
     data = Queues(rows=rows, skip=skip, take=PAGE, total=len(queues))
     return Page(template="queues.html", title="Queues", data=data)
 
@@ -70,9 +79,9 @@ async def show_one(view: View) -> Page:
     state = states[view.one_of("state", tuple(states))]
     counts = await counts_of(view, name)
     tenants = sorted(counts.tenants.items(), key=lambda pair: (-pair[1], pair[0]))
-    points = merged(await view.processor.get_statistics(HOUR, queue=name)) if view.tenant is None else []
+    points = await view.processor.get_statistics(HOUR, queue=name) if view.tenant is None else []
     data = Queue(
-        row=await _row(view, counts, await view.processor.get_pauses()),
+        row=_row(view, counts, await view.processor.get_pauses(), points, await _workers(view)),
         state=state,
         states=list(STATES),
         listed=await list_tasks(view, name, state, skip),
@@ -80,36 +89,47 @@ async def show_one(view: View) -> Page:
         take=PAGE,
         tenants=tenants[:MOST_TENANTS],
         more_tenants=max(len(tenants) - MOST_TENANTS, 0),
-        charts=charts_of(points) if points else [],
-        axis=axis_of(points),
+        charts=charts_of(merged(points), now_of([counts])),
+        axis=axis_of(merged(points)),
     )
     return Page(template="queue.html", title=f"Queue {name}", data=data)
 
 
-async def _row(view: View, counts: Counts, pauses: Sequence[PauseInfo]) -> Row:
+async def _workers(view: View) -> list[WorkerInfo]:
+    """Those that a viewer of one tenant is to know nothing of."""
+    return await view.processor.get_workers() if view.tenant is None else []
+
+
+def _row(
+    view: View,
+    counts: Counts,
+    pauses: Sequence[PauseInfo],
+    points: Sequence[StatisticsPoint],
+    workers: Sequence[WorkerInfo],
+) -> Row:
+    pause = pause_of(view, pauses, counts.name)
     if view.tenant is not None:
-        return Row(counts=counts, pause=pause_of(view, pauses, counts.name), per_second=None, empty_in=None)
-    points = await view.processor.get_statistics(LATELY, queue=counts.name)
-    per_second = speed(points).per_second
+        return Row(counts=counts, pause=pause, per_second=None, emptying=None, unserved=False, hindrance="")
+    serving = [worker for worker in workers if counts.name in worker.queues]
     return Row(
         counts=counts,
-        pause=pause_of(view, pauses, counts.name),
-        per_second=per_second,
-        empty_in=_empty_in(points, counts.ready.number, per_second),
+        pause=pause,
+        per_second=speed(points).per_second,
+        emptying=None if counts.paused else emptying(points, counts.ready.number, datetime.now(UTC)),
+        unserved=is_unserved(counts, workers),
+        hindrance=_hindrance(counts, serving, pauses) if counts.ready else "",
     )
 
 
-def _empty_in(points: Sequence[StatisticsPoint], ready: int, per_second: float) -> float | None:
-    """Seconds until nothing is ready, if it goes on as in the last minutes: with what comes in meanwhile."""
-    if not ready:
-        return 0.0
-    known = [point for point in points[-6:] if point.ready is not None]
-    growth = 0.0
-    if len(known) > 1:
-        apart = (datetime.now(UTC) - known[0].at).total_seconds() - known[0].seconds / 2
-        growth = (ready - (known[0].ready or 0)) / max(apart, 1)
-    falling = -growth if len(known) > 1 else per_second
-    return ready / falling if falling > 0 else None
+def _hindrance(counts: Counts, serving: Sequence[WorkerInfo], pauses: Sequence[PauseInfo]) -> str:
+    said = hindrance(counts.name, serving, alive(serving), counted=True)
+    paused = [pause.tenant for pause in pauses if pause.tenant is not None and pause.queue is None]
+    held = [name for name in paused if name in counts.tenants] if is_fair(counts.name) else paused
+    if held and (
+        is_fair(counts.name) or counts.oldest is None
+    ):  # in a plain queue none is next in line: all are set aside
+        said += f" It has tasks of tenants that are paused: {', '.join(held[:MOST_NAMED])}."
+    return said.strip()
 
 
 def pause_of(view: View, pauses: Sequence[PauseInfo], queue: str) -> PauseInfo | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from taskproc import InvalidSchedule, ScheduleInfo
+from taskproc import InvalidSchedule, ScheduleInfo, TaskInfo
 from taskproc.cron import Cron
 from taskproc.names import tenant_name
 from taskproc_fastapi.dashboard.cron_words import in_words
@@ -34,6 +36,10 @@ class Row:
     following: list[Instant]
     every: float | None
     """The shortest time between those, in seconds."""
+    task: TaskInfo | None
+    """That of its last cycle, if it has not ended: it may be dead."""
+    skips: bool
+    """Until that has ended no other cycle is started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +61,7 @@ async def show(view: View) -> Page:
     data = Schedules(
         tenant=tenant,
         tenants=tenants,
-        rows=[_row(each) for each in found],
+        rows=[_row(view, each, task) for each, task in zip(found, await _tasks(view, found), strict=True)],
         skip=skip,
         take=PAGE,
         total=await view.processor.get_schedules_count(tenant),
@@ -71,10 +77,31 @@ async def _first_with_schedules(view: View, tenants: list[str]) -> str:
     return own
 
 
-def _row(schedule: ScheduleInfo) -> Row:
+async def _tasks(view: View, schedules: Sequence[ScheduleInfo]) -> list[TaskInfo | None]:
+    """What their last cycles have started; what was started by hand has other ids."""
+    return await asyncio.gather(*(_task(view, each) for each in schedules))
+
+
+async def _task(view: View, schedule: ScheduleInfo) -> TaskInfo | None:
+    if schedule.last is None:
+        return None
+    id_ = f"{schedule.id}:{round(schedule.last.timestamp() * 1000)}"
+    return await view.processor.get_task(id_, tenant=schedule.tenant)
+
+
+def _row(view: View, schedule: ScheduleInfo, task: TaskInfo | None) -> Row:
     following = next_of(schedule)
     apart = [(after.at - before.at).total_seconds() for before, after in pairwise(following)]
-    return Row(schedule=schedule, words=in_words(schedule.cron), following=following, every=min(apart, default=None))
+    every = min(apart, default=None)
+    dead_ones_end = not view.processor.settings.deadletter_unique_schedules
+    return Row(
+        schedule=schedule,
+        words=in_words(schedule.cron),
+        following=following,
+        every=every,
+        task=task,
+        skips=schedule.unique and task is not None and not (task.state == "dead" and dead_ones_end),
+    )
 
 
 def next_of(schedule: ScheduleInfo, count: int = SHOWN) -> list[Instant]:

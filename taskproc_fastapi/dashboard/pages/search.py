@@ -38,5 +38,5 @@ async def _url(view: View, query: str) -> str | None:
     if query in {queue.name for queue in await queues_of(view)}:
         return view.url("queue", name=query)
     if query in ([view.tenant] if view.tenant is not None else await view.processor.get_tenants()):
-        return view.url("batches", tenant=query)
+        return view.url("tenant", name=query)
     return None

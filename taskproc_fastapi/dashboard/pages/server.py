@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from taskproc.doctor import Finding, worst
 from taskproc.keyspace import Keyspace
 from taskproc.server_checks import Info
-from taskproc_fastapi.dashboard.formats import count, seconds
+from taskproc_fastapi.dashboard.formats import count, seconds, size
 from taskproc_fastapi.dashboard.pages.overview import findings_of
 from taskproc_fastapi.dashboard.view import Page, View
 
@@ -43,9 +43,9 @@ def _facts(keyspace: Keyspace) -> list[tuple[str, str]]:
         ("Mode", info.get("redis_mode", "")),
         ("Role", info.get("role", "")),
         ("Up for", seconds(_number(info, "uptime_in_seconds"))),
-        ("Memory used", info.get("used_memory_human", "")),
-        ("Memory at its peak", info.get("used_memory_peak_human", "")),
-        ("Memory limit", "none" if info.get("maxmemory") == "0" else info.get("maxmemory_human", "")),
+        ("Memory used", size(_number(info, "used_memory"))),
+        ("Memory at its peak", size(_number(info, "used_memory_peak"))),
+        ("Memory limit", "none" if info.get("maxmemory") == "0" else size(_number(info, "maxmemory"))),
         ("When full", info.get("maxmemory_policy", "")),
         ("Append-only file", {"1": "on", "0": "off"}.get(info.get("aof_enabled", ""), "")),
         ("Changes since the last snapshot", count(_number(info, "rdb_changes_since_last_save"))),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from taskproc.models import AttemptInfo, TaskInfo
 from taskproc.redaction import HIDDEN
@@ -16,7 +18,11 @@ from taskproc_fastapi.dashboard.view import Page, View
 __all__ = ["show_one"]
 
 LONGEST_VALUE = 4_000  # characters that are shown of an argument
+LONGEST_EDITED = 5_000  # as a form that is 60 kB at most
 MOST_ARGUMENTS = 200
+OUR_FRAMES = re.compile(
+    r'(?:  File "[^"\n]*[/\\]taskproc[/\\](?:attempt|executor|processor)\.py", line \d+, in .*\n(?:    .*\n)*)+'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +49,14 @@ class OneTask:
     steps: list[Step]
     forgotten: int
     """Attempts that are no longer listed."""
+    in_all: int
+    """The number of the last attempt: those that were given back, or lost, or before a retry by hand, count here."""
+    schedule: str | None
+    """The id of the one that started it."""
     arguments: list[Argument] | None
     """None: they cannot be read here."""
+    editable: str | None
+    """The arguments of a dead task as JSON, for viewers who may let it run with others."""
     traceback: str | None
 
 
@@ -56,15 +68,25 @@ async def show_one(view: View) -> Page:
             404, "No such task", f"There is no task {id_}: it has ended, was canceled or discarded, or never was."
         )
     steps = _steps(task, await view.processor.get_attempts(id_, tenant=view.tenant))
+    given = await view.processor.get_arguments(id_, tenant=view.tenant)
+    known = None if given is None else shown(given, task, view.shared.redact)
     data = OneTask(
         task=task,
         explained=await view.processor.explain(id_, tenant=view.tenant),
         steps=steps,
         forgotten=steps[0].attempt.number - 1 if steps else 0,
-        arguments=await _arguments(view, task),
-        traceback=task.traceback if view.tenant is None else None,  # which shows the app's own code
+        in_all=steps[-1].attempt.number if steps else 0,
+        schedule=id_.rpartition(":")[0] or None,
+        arguments=None if known is None else [_argument(*each) for each in list(known.items())[:MOST_ARGUMENTS]],
+        editable=_editable(view, task, given) if given == known else None,
+        traceback=_folded(task.traceback) if view.tenant is None else None,  # which shows the app's own code
     )
     return Page(template="task.html", title=f"Task {task.call.rpartition(':')[2] or task.topic}", data=data)
+
+
+def _folded(traceback: str | None) -> str | None:
+    """Without the frames that are ours, which lead to every method."""
+    return None if traceback is None else OUR_FRAMES.sub("  …\n", traceback)
 
 
 def _steps(task: TaskInfo, attempts: Sequence[AttemptInfo]) -> list[Step]:
@@ -78,12 +100,11 @@ def _steps(task: TaskInfo, attempts: Sequence[AttemptInfo]) -> list[Step]:
     return steps
 
 
-async def _arguments(view: View, task: TaskInfo) -> list[Argument] | None:
-    given = await view.processor.get_arguments(task.task_id, tenant=view.tenant)
-    if given is None:
+def _editable(view: View, task: TaskInfo, given: dict[str, Any] | None) -> str | None:
+    if not given or task.state != "dead" or not view.operates or view.tenant is not None:
         return None
-    known = shown(given, task, view.shared.redact)
-    return [_argument(name, value) for name, value in list(known.items())[:MOST_ARGUMENTS]]
+    text = json.dumps(given, ensure_ascii=False, indent=2)
+    return text if len(text) <= LONGEST_EDITED else None
 
 
 def _argument(name: str, value: object) -> Argument:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from taskproc import TaskInfo, WorkerInfo
 from taskproc_fastapi.dashboard.view import Page, View
 
-__all__ = ["show"]
+__all__ = ["LATE", "show"]
 
 MOST_WORKERS = 100
 MOST_TASKS = 50

@@ -7,7 +7,8 @@
   const EVERY = 4000; // ms between two fetches
   const FAILURES = 3; // of the stream, in a row, until pages are fetched instead
   const SILENT = 8000; // ms until the first event, which comes at once: then something on the way holds it back
-  let source = null, timer = null, silence = null, failures = 0, paused = false, held = null;
+  const STALE = 7000; // ms without news: three pulses of a stream, or a fetch, are overdue
+  let source = null, timer = null, silence = null, failures = 0, paused = false, held = null, heard = Date.now(), gone = false;
 
   // By getAttribute: `form.id` is the form's field of that name, if it has one.
   const keyOf = (node) => node.nodeType === 1 ? node.getAttribute("data-key") || node.getAttribute("id") || "" : "";
@@ -101,15 +102,21 @@
     source = new EventSource(location.href);
     silence = setTimeout(giveUp, SILENT);
     source.addEventListener("main", (event) => {
-      clearTimeout(silence);
-      failures = 0;
-      say("Live", false);
+      hear();
       show(parse(event.data).body);
     });
+    source.addEventListener("pulse", hear);
     source.addEventListener("error", () => {
       failures += 1;
       if (failures >= FAILURES || source.readyState === EventSource.CLOSED) giveUp();
     });
+  }
+
+  function hear() {
+    clearTimeout(silence);
+    failures = 0;
+    heard = Date.now();
+    say("Live", false);
   }
 
   function giveUp() {
@@ -120,10 +127,15 @@
   async function poll() {
     try {
       const response = await fetch(location.href, { headers: { "X-Taskproc-Live": "poll" }, redirect: "error" });
-      if (response.status === 404) return say("No longer there", true);
+      if (response.status === 404) {
+        gone = true;
+        return say("No longer there", true);
+      }
       const fresh = response.ok && parse(await response.text()).getElementById("alive");
-      if (fresh) show(fresh);
-      say(fresh ? "Live" : "Out of date", !fresh);
+      if (fresh) {
+        hear();
+        show(fresh);
+      } else say("Out of date", true);
     } catch {
       say("Out of date", true);
     }
@@ -140,26 +152,30 @@
   function start() {
     stop();
     failures = 0;
+    heard = Date.now();
+    gone = false;
     if (!paused && !document.hidden) stream();
   }
 
   const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
-  function words(seconds) {
+  function words(seconds, parts = 2) {
     const whole = Math.max(Math.floor(seconds), 0);
     for (const [length, name, part, small] of units) {
       if (whole < length) continue;
       const rest = Math.floor((whole % length) / part);
       const large = Math.floor(whole / length).toLocaleString("en-US");
-      return rest && whole < 100 * length ? `${large} ${name} ${rest} ${small}` : `${large} ${name}`;
+      return parts > 1 && rest && whole < 100 * length ? `${large} ${name} ${rest} ${small}` : `${large} ${name}`;
     }
     return `${whole} s`;
   }
 
   function tick() {
-    if (paused || document.hidden) return;
-    for (const time of alive.querySelectorAll("time[data-shown='ago'], time[data-shown='since']")) {
+    if (paused || document.hidden || gone) return;
+    if (Date.now() - heard > STALE) return say("Out of date", true); // and time does not go on either
+    for (const time of alive.querySelectorAll("time:is([data-shown='ago'], [data-shown='since'], [data-shown='age'])")) {
       const apart = (Date.now() - Date.parse(time.dateTime)) / 1000;
       const text = time.dataset.shown === "since" ? words(apart)
+        : time.dataset.shown === "age" ? words(apart, 1)
         : Math.abs(apart) < 1 ? "now" : apart > 0 ? `${words(apart)} ago` : `in ${words(-apart)}`;
       if (time.textContent !== text) time.textContent = text;
     }
