@@ -1,9 +1,11 @@
 """Users with few rights: those of the documentation can do all that they should, and a missing right is named."""
 
 import asyncio
+import inspect
+import itertools
 import logging
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -13,6 +15,7 @@ import redis
 from taskproc import ConfigurationError, ScheduleData, TaskData, TaskProcessor, TaskProcessorSettings, background
 from taskproc.scripts import scripts
 from tests.conftest import MakeSettings
+from tests.faults.test_tenants import calls
 from tests.kit import Server, acl, wait_until
 
 NAMED = r"(?:call|call_many)\(\s*(?:\w+, )?'([A-Z]+)'"
@@ -82,32 +85,33 @@ async def _produce(processor: TaskProcessor) -> list[str]:
     return [await fair.enqueue(succeed), await processor.enqueue(succeed), await processor.enqueue(fail)]
 
 
+LOOKS = [*sorted(name for name in calls() if name.startswith(("get_", "explain", "is_"))), "status", "examine"]
+OPTIONS: dict[str, dict[str, object]] = {"get_stacks": {"anew": False}}
+"""To ask a worker for its stacks is an act."""
+
+
 async def _look(processor: TaskProcessor, ids: list[str]) -> None:
-    """Everything that can be looked at."""
-    for id_ in ids:
-        assert await processor.explain(id_)
-        await processor.get_task(id_)
-    await processor.get_queues()
-    for queue in QUEUES:
-        for tenant in (None, "default"):
-            await processor.get_queue(queue, tenant=tenant)
-            await processor.get_tasks_in_queue(queue, tenant=tenant)
-            await processor.get_delayed_tasks(queue, tenant=tenant)
-            await processor.get_dead_tasks(queue, tenant=tenant)
-    for batch in await processor.get_batches("default"):
-        assert await processor.get_batch(batch.id) == batch
-    await processor.get_batches_count("default")
-    await processor.get_schedules("default")
-    await processor.get_schedules_count("default")
-    await processor.get_tenants()
-    await processor.get_workers()
-    await processor.is_paused()
-    await processor.get_pauses()
-    await processor.get_audit()
+    """Everything that can be looked at, with each parameter that says of what."""
+    batches = [batch.id for batch in await processor.get_batches("default")]
+    known: dict[str, Sequence[object]] = {
+        "task_id": ids, "batch_id": batches, "batch_ids": [batches], "queue": QUEUES, "name": QUEUES,
+        "worker_id": [worker.id for worker in await processor.get_workers()] or ["unknown"],
+        "span": [timedelta(hours=1)], "tenant": ["default"], "filter": ["tenant:default"],
+    }  # fmt: skip
+    for name in LOOKS:
+        look = getattr(processor, name)
+        parameters = inspect.signature(look).parameters.values()
+        needed = [each.name for each in parameters if each.default is each.empty]
+        optional = [each.name for each in parameters if each.name in known.keys() - set(needed)]
+        for values in itertools.product(*(known[each] for each in needed)):
+            given = dict(zip(needed, values, strict=True)) | OPTIONS.get(name, {})
+            for options in ({}, *({each: known[each][0]} for each in optional if known[each])):
+                found = await look(**given, **options)
+                assert found or name != "explain"
 
 
-async def _drain(processor: TaskProcessor, id_: str) -> None:
-    """Works until the task is dead."""
+async def _drain(processor: TaskProcessor, id_: str, operator: TaskProcessor) -> None:
+    """Works until the task is dead, and somebody has asked what it does."""
     running = asyncio.create_task(processor.run())
 
     async def is_dead() -> bool:
@@ -116,6 +120,10 @@ async def _drain(processor: TaskProcessor, id_: str) -> None:
 
     await wait_until(is_dead)
     await _look(processor, [id_])
+    (worker,) = await operator.get_workers()
+    assert await operator.get_stacks(worker.id)
+    assert await operator.drain_worker(worker.id)
+    assert await operator.resume_worker(worker.id)
     await processor.stop()
     await running
 
@@ -130,11 +138,23 @@ async def test_each_role_can_do_what_it_should(settings: MakeSettings, client: r
         ids = await _produce(producer)
         await _look(reader, ids)
         await _look(producer, ids)
-        await _drain(worker, ids[-1])
+        await _drain(worker, ids[-1], producer)
         await _look(reader, ids)
         assert await producer.retry_dead_tasks("default") == 1
-        await _drain(worker, ids[-1])
+        await _drain(worker, ids[-1], producer)
         assert await producer.discard_dead_tasks("default") == 1
+
+
+async def test_memory_takes_more_rights(settings: MakeSettings, client: redis.Redis) -> None:
+    """What a reader is told without them, and that the documented ones are enough."""
+    async with (
+        TaskProcessor(settings()),
+        _as("reader", settings, client) as reader,
+        _as("reader", settings, client, "+scan", "+memory|usage") as measuring,
+    ):
+        assert "may not look at keys" in (await reader.get_keyspace()).note
+        found = await measuring.get_keyspace()
+        assert (found.note, [bool(kind.memory) for kind in found.kinds]) == ("", [True])
 
 
 async def test_reader_cannot_change_anything(settings: MakeSettings, client: redis.Redis) -> None:

@@ -90,6 +90,24 @@ def test_messages_are_dropped(proxy: Proxy, client: redis.Redis, prefix: str) ->
     assert (heard["data"], proxy.messages_dropped) == (b"heard", 1)
 
 
+def test_subscribers_are_muted(proxy: Proxy, client: redis.Redis, prefix: str) -> None:
+    """Those of that moment hear nothing, nor are they answered; who comes later hears all."""
+    with (
+        client_of(proxy) as through,
+        through.pubsub() as muted,
+        through.pubsub(ignore_subscribe_messages=True) as later,
+    ):
+        muted.subscribe(prefix)
+        assert muted.get_message(timeout=1) is not None
+        proxy.mute_subscribers()
+        later.subscribe(prefix)
+        assert later.get_message(timeout=1) is None
+        muted.ping()
+        client.publish(prefix, "heard")
+        assert cast("Any", later.get_message(timeout=1))["data"] == b"heard"
+        assert muted.get_message(timeout=0.2) is None
+
+
 @pytest.mark.parametrize("ahead", [3_600.0, -3_600.0])
 def test_scripts_are_told_another_time(proxy: Proxy, ahead: float) -> None:
     """Beside what they were told; without it they ask the server."""

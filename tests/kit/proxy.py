@@ -100,6 +100,10 @@ class Proxy:
         """Keeps what is published from subscribers, who stay subscribed."""
         self._call(lambda: setattr(self, "_messages", not drop))
 
+    def mute_subscribers(self) -> None:
+        """Lets those who are subscribed now hear nothing any more, no answer either; later ones hear all."""
+        self._call(self._mute_all)
+
     def set_clock(self, ahead: float) -> None:
         """Lets scripts think that the server's clock is so many seconds ahead, or behind if negative."""
         self._call(lambda: setattr(self, "_clock", ahead))
@@ -165,6 +169,10 @@ class Proxy:
         for connection in self._connections:
             connection.abort()
 
+    def _mute_all(self) -> None:
+        for connection in self._connections:
+            connection.mute()
+
     def _call(self, function: Callable[[], object]) -> None:
         async def call() -> None:
             function()
@@ -228,7 +236,11 @@ class _Connection:
         self._writer = writer
         self._server: asyncio.StreamWriter | None = None
         self._fates: deque[Fate] = deque()
-        self._subscribed = False
+        self._subscribed = self._muted = False
+
+    def mute(self) -> None:
+        """Keeps everything from the client, if it is subscribed."""
+        self._muted = self._subscribed
 
     def abort(self) -> None:
         """Resets the client's connection, and the one to the server."""
@@ -291,7 +303,7 @@ class _Connection:
                     self.abort()
                 return
             await self._proxy.may_reply()
-            if not self._subscribed or self._proxy.lets_through(reply):
+            if not self._subscribed or (not self._muted and self._proxy.lets_through(reply)):
                 await self._send(reply)
 
     async def _send(self, reply: bytes) -> None:

@@ -1,5 +1,6 @@
 """Payloads that are signed or encrypted."""
 
+import hmac
 import json
 import secrets
 import sys
@@ -174,6 +175,24 @@ def test_what_cannot_be_checked_here_is_left_to_others() -> None:
         seal([], [OLD]).open(attempt(seal([OLD], [OLD]).close(task, DATA, "t1"), task, "t1"))
     with pytest.raises(UnknownTask, match="no encryption_keys"):
         seal([OLD], []).open(attempt(seal([OLD], [OLD]).close(task, DATA, "t1"), task, "t1"))
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch, *, equal: bool) -> None:
+    """By `hmac.compare_digest`, whose answer alone decides."""
+    task = new_task("t1")
+    sealed = seal([OLD]).close(task, DATA, "t1")
+    given_ = attempt(sealed[:-1] + b"!" if equal else sealed, task, "t1")
+
+    def compare(_one: bytes, _other: bytes) -> bool:
+        return equal
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    if equal:
+        assert seal([OLD]).open(given_) == DATA[:-1] + b"!"
+    else:
+        with pytest.raises(MalformedTask, match="signature"):
+            seal([OLD]).open(given_)
 
 
 def test_settings_hide_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
