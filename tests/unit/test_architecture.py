@@ -30,18 +30,18 @@ LAYERS = (
     "processor steering looks blocking batch upload together schedules sending explaining dead_letters doctor details",
     # what a worker does
     (
-        "worker attempts running attempt maintenance scheduler listener heartbeat lag health hooks outcome threads"
-        " recorder supervised"
+        "worker attempts running attempt maintenance scheduler listener heartbeat watchdog stacks frames lag health"
+        " hooks outcome threads recorder supervised"
     ),
     # a call and its arguments
-    "executor finding marks calls codec sameness sealing context scopes cron logs",
+    "executor finding marks calls codec signatures parameters unions sameness sealing context scopes cron logs",
     # Redis
     (
         "looking rows storage controls driver replies scripts connection links address servers embedded embedded_server"
         " server_checks keyspace"
     ),
     # words
-    "settings options models records names keys errors failure statistics observing tracing redaction",
+    "settings options models records filters names keys errors failure statistics observing tracing redaction",
 )
 """Each module stands in one of these, and imports from its own and those below."""
 
