@@ -9,10 +9,13 @@ from tests.browser.kit import SIZES, chromium, chromium_path, served
 from tests.kit import Server
 from tools.screenshots.shop import app_of, fill
 
-_INTO = Path(__file__).parents[2] / "docs" / "images"
+_ROOT = Path(__file__).parents[2]
+_INTO = _ROOT / "docs" / "images"
+HIDE_ROOT = """root => document.querySelectorAll("pre").forEach(
+    pre => { pre.textContent = pre.textContent.replaceAll(root, "/app") })"""
 LOW = 560  # pixels, of desks: pages that are longer are shown whole
 CUT = ("batch-phone", "queues-phone", "task")
-"""Of these only what is seen at first: below stand paths of this machine, for instance."""
+"""Of these only what is seen at first."""
 SETTLES_IN = 12  # seconds: some tasks fail twice, batches get going
 
 
@@ -42,6 +45,7 @@ async def shoot(redis: str, chromium_at: str) -> None:
                 device_scale_factor=1 if size == "desk" else 2,
             )
             await page.goto(f"{url}/tasks{path}")
+            await page.evaluate(HIDE_ROOT, str(_ROOT))
             await page.screenshot(path=_INTO / f"{name}.png", full_page=name not in CUT)
             await page.close()
             print(f"docs/images/{name}.png")
