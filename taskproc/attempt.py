@@ -12,7 +12,7 @@ from taskproc.errors import ArgumentsMismatch, MalformedTask, UnknownTask
 from taskproc.failure import describe, message_of, one_line, type_of
 from taskproc.hooks import call_hook
 from taskproc.options import LONGEST, milliseconds
-from taskproc.outcome import DONE, Canceled, Failed, Interrupted, Malformed, NotKnown, Outcome, Unfinished
+from taskproc.outcome import DONE, Failed, Interrupted, Malformed, NotKnown, Outcome, Unfinished
 from taskproc.records import Attempt, Settlement
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def settlement_of(
         return Settlement(id=attempt.id, token=attempt.token, outcome=kind, us=us, **fields)  # type: ignore[arg-type]
 
     match outcome:
-        case Canceled() | Interrupted():
+        case Interrupted():
             return settled("release")
         case NotKnown(error) if (waited := now - (attempt.unknown_since or now)) < settings.unknown_task_grace / _MS:
             why = _loggable(error)

@@ -20,7 +20,7 @@ from taskproc.failure import log_error, message_of, one_line
 from taskproc.hooks import call_hook
 from taskproc.lag import Lag
 from taskproc.options import milliseconds
-from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome, Unfinished
+from taskproc.outcome import Done, Failed, Interrupted, Outcome, Unfinished
 from taskproc.records import Attempt, Settled, Settlement
 from taskproc.running import Reason, Running
 
@@ -208,7 +208,7 @@ class Attempts:
 
     async def _ask_hooks(self, run: Running, outcome: Unfinished) -> Settlement:
         now = int((time.monotonic() + self.ahead) * 1000)
-        if not isinstance(outcome, Canceled | Interrupted):
+        if not isinstance(outcome, Interrupted):
             await self._outlast_hooks(run)
         return await settlement_of(run.ctx, run.attempt, outcome, self._settings, us=run.run_time, now=now)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DONE", "Canceled", "Done", "Failed", "Interrupted", "Malformed", "NotKnown", "Outcome", "Unfinished"]
+__all__ = ["DONE", "Done", "Failed", "Interrupted", "Malformed", "NotKnown", "Outcome", "Unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,10 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Canceled:
-    """It ended because its batch, or it alone, was canceled."""
-
-
-@dataclass(frozen=True, slots=True)
 class Interrupted:
-    """It ended because the worker does; it goes back, and the attempt does not count."""
+    """It ended because it was canceled, or its worker ends. The attempt does not count: it is handed back, and Redis
+    knows which of them were canceled.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,6 @@ class Malformed:
     error: Exception
 
 
-Unfinished = Failed | Canceled | Interrupted | NotKnown | Malformed
+Unfinished = Failed | Interrupted | NotKnown | Malformed
 Outcome = Done | Unfinished
 DONE = Done()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from taskproc.attempt import Execute, run_attempt
 from taskproc.context import TaskContext
 from taskproc.errors import MalformedTask, TaskTimeoutError
-from taskproc.outcome import Canceled, Done, Failed, Interrupted, Outcome
+from taskproc.outcome import Done, Failed, Interrupted, Outcome
 from taskproc.records import Attempt
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Running:
             case "timeout":
                 return Failed(self._timeout())
             case "canceled" if not isinstance(outcome, Done):
-                return Canceled()
+                return Interrupted()
             case "shutdown" if self.asked or not isinstance(outcome, Done):
                 return Interrupted()
             case _:
