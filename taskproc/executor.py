@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from taskproc.calls import Calls, Target
@@ -40,6 +40,12 @@ class JsonExecutor:
     def serialize(self, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], /) -> bytes:
         """The payload; NotAllowed or InvalidArguments when the call is refused."""
         return _codec(self._calls.name(method)).encode(args, kwargs)
+
+    def payload(self, call: str, arguments: Mapping[str, Any]) -> bytes:
+        """The payload of a call with plain JSON values by name; InvalidArguments when they do not fit its signature,
+        MalformedTask or UnknownTask when this process does not know it.
+        """
+        return _codec(self._calls.find(call)).encode_plain(arguments)
 
     def parameter_names(self, call: str) -> list[str]:
         """The names of the parameters of a call that may be given by position; MalformedTask or UnknownTask when this
@@ -83,7 +89,7 @@ _is_async = functools.lru_cache(maxsize=4096)(inspect.iscoroutinefunction)
 
 
 def _codec(target: Target) -> Codec:
-    return codec_of(target.function, bound=target.kind in ("instance", "class"))
+    return codec_of(target.function, target.kind, target.owner)
 
 
 async def _bind(target: Target, resolve: Resolve) -> Callable[..., Any]:

@@ -30,7 +30,8 @@ def is_plain(value: object, depth: int = 0) -> bool:
 def same(sent: Any, back: Any) -> bool:
     """Whether `back` is what was sent: of the same types and equal, part by part. An int may be sent for a float.
 
-    Of a time zone only the offset travels. What defines no equality answers for itself.
+    Of a time zone only the offset travels. What defines no equality answers for itself. Of what is the same in both
+    directions, no int has become a float.
     """
     if type(sent) is not type(back):
         return type(sent) is int and type(back) is float and sent == back

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from taskproc.executor import Executor, JsonExecutor
 from taskproc.models import TaskData
 from taskproc.names import topic_text
 from taskproc.options import Options, When, milliseconds
-from taskproc.records import CALL, NewTask
+from taskproc.records import CALL, Attempt, NewTask
+from taskproc.sealing import is_sealed
 
 if TYPE_CHECKING:
     from taskproc.sealing import Seal
@@ -91,6 +92,25 @@ class Sender:
         self._check_size(f"topic {topic!r}", task.data)
         named = structs.replace(self._task("", options, PLAIN, id_), topic=topic)
         return self._sealed(named, task.data, origin)
+
+    def payload(self, attempt: Attempt, arguments: Mapping[str, Any]) -> bytes:
+        """What a task that is there already is to be sent with instead; as `call`, and UnknownTask when its method is
+        not known here.
+        """
+        if not isinstance(self._executor, JsonExecutor) or attempt.topic != CALL:
+            raise EnqueueError(f"task {attempt.id} is no method call: it has no arguments that could be others")
+        if self._seal is None and is_sealed(attempt.data):
+            raise EnqueueError(
+                f"the payload of task {attempt.id} is sealed, and workers would refuse one that is not: set "
+                "signing_keys and encryption_keys as where it was enqueued"
+            )
+        data = self._executor.payload(attempt.call, arguments)
+        self._check_size(attempt.call, data)
+        task = NewTask(
+            queue=attempt.queue, tenant=attempt.tenant, call=attempt.call, retries=attempt.retries,
+            invisibility=attempt.invisibility,
+        )  # fmt: skip
+        return self._sealed(task, data, attempt.origin)[1]
 
     def _sealed(self, task: NewTask, data: bytes, origin: str) -> Sending:
         return task, data if self._seal is None else self._seal.close(task, data, task.id or origin)

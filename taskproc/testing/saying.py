@@ -63,7 +63,7 @@ class Reader:
             if not self._reads_json or topic != CALL:
                 return Said(call=call or topic, args=(data,), kwargs={})
             target = self._calls.find(call)
-            codec = codec_of(target.function, bound=target.kind in ("instance", "class"))
+            codec = codec_of(target.function, target.kind, target.owner)
             args, kwargs = codec.decode(data, CURRENT)
         except TaskProcessorError:
             return Said(call=call or topic, args=(data,), kwargs={})
@@ -84,7 +84,7 @@ class Reader:
 
     def _signature(self, name: str) -> inspect.Signature:
         target = self._calls.find(name)
-        return codec_of(target.function, bound=target.kind in ("instance", "class")).signature
+        return codec_of(target.function, target.kind, target.owner).signature
 
 
 def _bound(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from taskproc import CURRENT
 from taskproc.codec import Codec, codec_of
 from taskproc.context import TaskContext
-from taskproc.errors import ConfigurationError, EnqueueError, InvalidArguments
+from taskproc.errors import EnqueueError, InvalidArguments
 from taskproc.records import Attempt
 
 HERE = cast("TaskContext", object())
@@ -157,8 +157,9 @@ def test_a_decorated_function_goes_by_what_it_wraps() -> None:
 
 def test_codecs_are_made_once() -> None:
     """For the same function; the hot path does not look at signatures."""
-    assert codec_of(Service.bound, bound=True) is codec_of(Service.bound, bound=True)
-    assert codec_of(Service.bound, bound=True) is not codec_of(Service.bound, bound=False)
+    assert codec_of(Service.bound, "instance", Service) is codec_of(Service.bound, "instance", Service)
+    assert codec_of(Service.bound, "instance", Service).positional_names == ["n"]
+    assert codec_of(Service.bound, "static", Service).positional_names == ["self", "n"]
 
 
 # The context
@@ -264,11 +265,11 @@ def test_only_the_context_itself_is_filled_in() -> None:
 
     def callback(call: Callable[[TaskContext], None]) -> None: ...
 
-    with pytest.raises(ConfigurationError, match=r"parameter 'contexts'.* cannot be written as JSON"):
+    with pytest.raises(InvalidArguments, match=r"parameter 'contexts'.* cannot be written as JSON"):
         passed(many, [])
-    with pytest.raises(ConfigurationError, match=r"parameter 'contexts'.* cannot be written as JSON"):
+    with pytest.raises(InvalidArguments, match=r"parameter 'contexts'.* cannot be written as JSON"):
         passed(any_number, CURRENT)
-    with pytest.raises((ConfigurationError, InvalidArguments), match="call"):
+    with pytest.raises(InvalidArguments, match="call"):
         passed(callback, print)
 
 
@@ -322,9 +323,10 @@ def test_annotations_that_cannot_be_evaluated_say_so(annotation: str, message: s
             from decimal import Decimal
         def task(price: {annotation}) -> None: ...
     """)
-    with pytest.raises(ConfigurationError, match=rf"an annotation of .*:task cannot be evaluated: .*{message}.*") as e:
+    with pytest.raises(InvalidArguments, match=rf"an annotation of .*:task cannot be evaluated: .*{message}.*") as e:
         of(module.task)
     assert "import them outside `if TYPE_CHECKING`" in str(e.value)
+    assert isinstance(e.value, EnqueueError)
 
 
 def test_what_a_method_returns_need_not_be_known() -> None:

@@ -6,7 +6,7 @@ import collections
 import ipaddress
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import Field, SecretStr
 
-from taskproc.errors import ConfigurationError, InvalidArguments
+from taskproc.errors import InvalidArguments
 from taskproc.sameness import same
 from tests.unit.value_kit import (
     AMBIGUOUS,
@@ -202,8 +202,6 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (list[int], (1, 2), r"would come back as \[1, 2\] \(list\)|does not fit"),
     (tuple[int, ...], [1, 2], r"would come back as|does not fit"),
     (set[int], frozenset({1}), r"would come back as|does not fit"),
-    (Sequence[int], (1, 2), r"would come back as \[1, 2\] \(list\)"),
-    (Iterable[int], [1, 2], r"does not fit its annotation .*Iterable\[int\]"),
     (list[int], [1, "2"], r"does not fit its annotation list\[int\]: 1: Input should be a valid integer"),
     (list[int], [True], r"would come back as \[1\]"),
     (tuple[int, str], (1,), r"does not fit"),
@@ -253,14 +251,6 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (list[Any], [date(2026, 1, 1)], r"would come back as \['2026-01-01'\]"),
     (dict[str, Any], {"a": (1,)}, r"would come back as \{'a': \[1\]\}"),
     (dict, {1: "a"}, r"would come back as \{'1': 'a'\}"),
-    # ambiguous unions
-    (Color | str, Color.RED, r"\(Color\) would come back as 'r' \(str\)"),
-    (Dog | Animal, Animal(name="Tom"), r"\(Animal\) would come back as Dog\(name='Tom', tricks=\[\]\) \(Dog\)"),
-    (datetime | str, "2026-01-01T00:00:00Z", r"\(str\) would come back as datetime.* annotate value so that it says"),
-    (str | datetime, datetime(2026, 1, 1), r"\(datetime\) would come back as '2026-01-01T00:00:00' \(str\)"),
-    (uuid.UUID | str, str(uuid.UUID(int=1)), r"would come back as UUID"),
-    (list[datetime | str], ["2026-01-01T00:00:00Z"], r"would come back"),
-    (set[datetime | str], {"2026-01-01T00:00:00Z"}, r"would come back"),
     # models that lose what they hold
     (Secret, Secret(password=SecretStr("hunter2")), r"would come back as Secret"),
     (Forgetful, Forgetful(kept=1, lost=2), r"would come back as Forgetful"),
@@ -291,8 +281,8 @@ def test_integers_may_have_as_many_digits_as_python_reads() -> None:
 
 @pytest.mark.parametrize("annotation", [Unknown, list[Unknown], bytearray, memoryview, range, Unknown | int, "Codec"])
 def test_types_that_cannot_be_written_are_a_mistake_of_the_signature(annotation: Any) -> None:
-    """An annotation that pydantic does not know is named, with what to do."""
-    with pytest.raises(ConfigurationError, match=r"parameter 'value', annotated .*, cannot be written as JSON: pass"):
+    """An annotation that pydantic does not know is named, with what to do; the call is refused like any other."""
+    with pytest.raises(InvalidArguments, match=r"parameter 'value', annotated .*, cannot be written as JSON: pass"):
         codec(annotation).encode((Unknown(),), {})
 
 
