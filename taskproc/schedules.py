@@ -107,8 +107,8 @@ class Schedules:
         kept = {said.schedule.id for said in declared}
         gone = [id_ for id_ in await self._looking.declared(owner) if id_ not in kept]
         if gone and not declared and "app_name" not in self._settings.model_fields_set:
-            said = "this process declares no schedules; %d that others declared stay: set app_name here to remove them"
-            logger.info(said, len(gone))
+            stay = "this process declares no schedules; %d that others declared stay: set app_name here to remove them"
+            logger.info(stay, len(gone))
             return
         for id_ in gone:
             if await self._storage.cancel_schedule(id_, None, owner):
