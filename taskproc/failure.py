@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 __all__ = ["Failure", "describe", "log_error", "message_of", "one_line", "type_of", "visible"]
 
@@ -70,8 +71,8 @@ def _shorten_messages(shown: traceback.TracebackException) -> None:
 
 
 def _short_notes(notes: object) -> list[str]:
-    those = list(notes[:MOST_NOTES]) if isinstance(notes, list | tuple) else [notes]
-    return [_bounded("note", functools.partial(str, each), LONGEST_TRACEBACK) for each in those]
+    those = cast("Sequence[object]", notes) if isinstance(notes, list | tuple) else [notes]
+    return [_bounded("note", functools.partial(str, each), LONGEST_TRACEBACK) for each in those[:MOST_NOTES]]
 
 
 def _bounded(what: str, make: Callable[[], str], longest: int) -> str:
