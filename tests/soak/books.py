@@ -21,6 +21,8 @@ SILENCING = ("frozen", "cut off")
 """Others take a process for dead."""
 PAUSES = ("pause", "pause of a queue", "pause of a tenant")
 """Nothing of it is handed out."""
+THREAD_ENDS = 0.5
+"""Seconds that a thread may take to end when it is told to, on a busy machine."""
 HARMLESS = (*PAUSES, "paused")
 """No reply is lost."""
 
@@ -244,8 +246,12 @@ class Books:
         return self.seemed_dead(attempt.pid, attempt.start.at - LATE, attempt.start.at)
 
     def may_overlap(self, first: Attempt, second: Attempt) -> bool:
-        """Whether somebody can have taken over from the first attempt while it went on."""
+        """Whether somebody can have taken over from the first attempt while it went on. A thread that is told to end is
+        handed back at once, and learns of it a moment later.
+        """
         since = second.start.at
+        if first.ends - since < THREAD_ENDS and self.during(("stopped",), first.start.at, since, first.pid):
+            return True
         return bool(
             self.was_rewound(first.start.at - FETCHED, since)
             or self.seemed_dead(first.pid, first.start.at, since)

@@ -223,6 +223,14 @@ def test_unique_cycles_may_overlap_when_the_first_was_taken_over() -> None:
     assert words in str(found(*row, fault("frozen", 14.2, 14.5, FIRST)))
 
 
+def test_a_thread_may_end_a_moment_after_it_was_handed_back() -> None:
+    """Its process was told to stop; not long after, and not in another process."""
+    words = "two attempts at once"
+    for seconds, pid, wrong in ((0.5, FIRST, False), (0.5, SECOND, True), (3, FIRST, True)):
+        row = [*without("a"), *enqueued(10, "a"), *ran(11, "a", seconds=seconds)[:2], *ran(11.4, "a", 3, seconds=4)]
+        assert (words in str(found(*row, fault("stopped", 11.3, 16, pid)))) == wrong
+
+
 @pytest.mark.parametrize(
     "how, answer, counts, wrong",
     [
