@@ -112,8 +112,9 @@ async def test_a_producer_whose_clock_is_wrong(settings: MakeSettings, journal: 
             started.terminate()
         now, later = journal.events("run:1")
         assert (now.name, later.name) == ("now", "later")
-        assert 0.8 < later.at - now.at < 10  # an hour is what it must not be; this machine may be busy
+        assert 0.8 < later.at - now.at < 1.5
         [much_later] = await tasks.get_delayed_tasks("default")
+        assert much_later.due_at == much_later.enqueued_at + timedelta(hours=2)
         assert await tasks.cancel_task(much_later.task_id)
 
 
